@@ -1,0 +1,2 @@
+//! Booking.
+fn main() {}

@@ -6,6 +6,7 @@
 //! [`port`]s.
 
 mod decode;
+mod envelope;
 mod path;
 mod pattern;
 pub mod port;
@@ -16,6 +17,7 @@ mod tag;
 mod target;
 
 pub use decode::Malformed;
+pub use envelope::{Content, Envelope, EnvelopeHead, Limits, Packing, Rejected};
 pub use path::{Path, Tenant};
 pub use pattern::{Pattern, PatternError};
 pub use position::{Epoch, Link, Stamp};

@@ -1,5 +1,7 @@
 //! Patterns: what they match, compared with a matcher too simple to be wrong, and what they refuse.
 
+#![allow(clippy::unwrap_used, reason = "in a test, it fails the test")]
+
 use larder_core::{Pattern, Segment, Segments, Target, key};
 use proptest::prelude::*;
 

@@ -17,9 +17,10 @@ pub use rejected::Rejected;
 use crate::path::Path;
 use crate::position::Stamp;
 use crate::tag::Tag;
+use std::fmt;
 
-/// An entry as a tier of bytes keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An entry as a tier of bytes keeps it. Its `Debug` form shows neither key nor value.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Envelope<'a> {
     /// The full key, namespace included, in any encoding the caller likes. Compared on decoding.
     pub key: &'a [u8],
@@ -50,8 +51,8 @@ pub struct EnvelopeHead {
     pub also: Vec<Path>,
 }
 
-/// What a stored entry holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a stored entry holds. Its `Debug` form does not show the value.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Content<'a> {
     /// The origin has nothing under this key.
     Absent,
@@ -115,5 +116,28 @@ impl Envelope<'_> {
     /// [`Rejected::WrongSchema`] when it was not.
     pub fn check_schema(&self, expected: u64) -> Result<(), Rejected> {
         if self.head.schema == expected { Ok(()) } else { Err(Rejected::WrongSchema) }
+    }
+}
+
+impl fmt::Debug for Envelope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope")
+            .field("stamp", &self.head.stamp)
+            .field("content", &self.content)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Content<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Absent => f.write_str("Absent"),
+            Content::Value { codec, packing, body } => f
+                .debug_struct("Value")
+                .field("codec", codec)
+                .field("packing", packing)
+                .field("body_bytes", &body.len())
+                .finish(),
+        }
     }
 }

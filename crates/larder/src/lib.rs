@@ -1,1 +1,6 @@
 //! Larder.
+
+mod codec;
+pub mod observe;
+
+pub use codec::{Codec, CodecError, Compression};

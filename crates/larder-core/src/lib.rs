@@ -7,8 +7,13 @@
 
 mod decode;
 mod envelope;
+pub mod expiry;
+mod fences;
+mod lease;
+mod level;
 mod path;
 mod pattern;
+pub mod plan;
 pub mod port;
 mod position;
 mod record;
@@ -18,6 +23,10 @@ mod target;
 
 pub use decode::Malformed;
 pub use envelope::{Content, Envelope, EnvelopeHead, Limits, Packing, Rejected};
+pub use expiry::{Expiry, FailSafe, Life, Override, Times};
+pub use fences::{Birth, Dependencies, Fences, Gap, Verdict};
+pub use lease::{Confirmed, Lease};
+pub use level::{Bound, Level};
 pub use path::{Path, Tenant};
 pub use pattern::{Pattern, PatternError};
 pub use position::{Epoch, Link, Stamp};

@@ -1,9 +1,13 @@
 //! Envelopes: what was stored is what is read, and anything else is refused with the right reason, never a panic.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, it fails the test")]
+
 use larder_core::{
-    Content, Envelope, EnvelopeHead, Epoch, Limits, Link, Packing, Path, Rejected, Segments, Tag, Tenant, key,
+    Cause, Content, Envelope, EnvelopeHead, Epoch, Fences, Limits, Link, Packing, Path, Record, Rejected,
+    Segments, Tag, Target, Tenant, Verdict, key,
 };
 use proptest::prelude::*;
+use std::sync::atomic::AtomicU64;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Where the format has its fields; the tests below rewrite some and seal the bytes again.
@@ -64,6 +68,38 @@ fn an_envelope_without_a_stamp_is_refused_not_taken_for_position_zero() {
         "no stamp was read as {:?}",
         refused.as_ref().map(|e| e.head.stamp)
     );
+}
+
+/// What a node does with stored bytes: reads them, finds their place in its history, and asks the rule.
+fn judged(node: &Fences, key: &Path, bytes: &[u8]) -> Option<Verdict> {
+    let envelope = Envelope::decode(bytes, key.as_bytes(), &Limits::default()).ok()?;
+    let born = node.locate(envelope.head.stamp)?;
+    let dependencies = node.dependencies(key, &envelope.head.tags, &envelope.head.also);
+    Some(node.check(born, &dependencies, &AtomicU64::new(0), || key.clone()))
+}
+
+/// A node at the beginning of a history has a floor of zero, and nothing was named yet. An entry whose writer did
+/// not know its birth, taken for one born at zero, would pass the rule there, and an old value would be served
+/// as a fresh hit until something happened to name it.
+#[test]
+fn a_node_at_the_beginning_of_a_history_never_serves_an_entry_without_a_stamp() {
+    let start = Link { epoch: Epoch::new(77), position: 0, nonce: 0 };
+    let node = Fences::new(1, 1024);
+    node.adopt(start);
+    let key = Path::of_region(&Tenant::common(), "availability").below(&key![7u64]);
+    let stamped = Envelope {
+        key: key.as_bytes(),
+        head: EnvelopeHead { stamp: start, ..head() },
+        content: Content::Absent,
+    };
+    let bytes = stamped.encode();
+    assert_eq!(judged(&node, &key, &bytes), Some(Verdict::Fresh));
+    assert_eq!(judged(&node, &key, &without_stamp(bytes.clone())), None);
+
+    let link = Link { position: 1, nonce: 5, ..start };
+    let record = Record { link, targets: vec![Target::tag(Tag::from("branch"))], cause: Cause::default() };
+    node.apply(&record).unwrap();
+    assert_eq!(judged(&node, &key, &bytes), Some(Verdict::Invalidated));
 }
 
 #[test]

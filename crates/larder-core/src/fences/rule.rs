@@ -45,6 +45,19 @@ pub struct Dependencies {
 }
 
 impl Dependencies {
+    /// Takes over the names another entry depends on. Its keys, for patterns, are given to
+    /// [`Fences::dependencies`].
+    pub fn inherit(&mut self, other: &Dependencies) {
+        self.ids.extend_from_slice(&other.ids);
+        self.ids.sort_unstable();
+        self.ids.dedup();
+    }
+
+    /// The keys of the entries it was built from.
+    pub fn also(&self) -> &[Path] {
+        self.also.as_deref().unwrap_or_default()
+    }
+
     /// Bytes held outside the value itself.
     pub fn heap_bytes(&self) -> usize {
         let spilled = if self.ids.spilled() { self.ids.capacity() * 8 } else { 0 };

@@ -75,18 +75,24 @@ impl FlightPlan {
     }
 
     /// What a follower does with the result, by what the rule and the lease say of the *load's* birth and the
-    /// loaded entry's dependencies. The flight may have begun before the follower's read did.
-    pub fn follow(verdict: Verdict) -> Followed {
+    /// loaded entry's dependencies: the flight may have begun before the follower's read did. One that began after
+    /// is as good as a load of the follower's own, which needs no check.
+    pub fn follow(verdict: Verdict, load_began_after_read: bool) -> Followed {
         #[cfg(larder_seeded_bug = "follower_skips_rule")]
-        return match verdict {
-            _ => Followed::Take,
-        };
-        #[cfg(not(larder_seeded_bug = "follower_skips_rule"))]
+        let verdict = verdict.skipped();
         match verdict {
             Verdict::Fresh => Followed::Take,
+            _ if load_began_after_read => Followed::Take,
             Verdict::Unconfirmed => Followed::Confirm,
             Verdict::Invalidated | Verdict::BelowFloor => Followed::Again,
         }
+    }
+}
+
+#[cfg(larder_seeded_bug = "follower_skips_rule")]
+impl Verdict {
+    fn skipped(self) -> Verdict {
+        Verdict::Fresh
     }
 }
 
@@ -116,9 +122,16 @@ mod tests {
 
     #[test]
     fn a_follower_takes_only_what_is_fresh_and_confirmed() {
-        assert_eq!(FlightPlan::follow(Verdict::Fresh), Followed::Take);
-        assert_eq!(FlightPlan::follow(Verdict::Unconfirmed), Followed::Confirm);
-        assert_eq!(FlightPlan::follow(Verdict::Invalidated), Followed::Again);
-        assert_eq!(FlightPlan::follow(Verdict::BelowFloor), Followed::Again);
+        assert_eq!(FlightPlan::follow(Verdict::Fresh, false), Followed::Take);
+        assert_eq!(FlightPlan::follow(Verdict::Unconfirmed, false), Followed::Confirm);
+        assert_eq!(FlightPlan::follow(Verdict::Invalidated, false), Followed::Again);
+        assert_eq!(FlightPlan::follow(Verdict::BelowFloor, false), Followed::Again);
+    }
+
+    #[test]
+    fn a_load_that_began_after_the_read_is_as_good_as_its_own() {
+        for verdict in [Verdict::Fresh, Verdict::Unconfirmed, Verdict::Invalidated, Verdict::BelowFloor] {
+            assert_eq!(FlightPlan::follow(verdict, true), Followed::Take);
+        }
     }
 }

@@ -151,9 +151,14 @@ impl Hunt<'_> {
         if baseline {
             progress("no bug: the tests must be green");
             let row = self.one(None, self.limit)?;
-            if row.verdict != Verdict::NotCaught {
+            let why = match row.verdict {
+                Verdict::NotCaught => None,
+                Verdict::Caught(red) => Some(format!("red: {}", few(&red))),
+                Verdict::Error(why) => Some(why),
+            };
+            if let Some(why) = why {
                 return Err(Fault::new(format!(
-                    "the tests are not green without any bug, so a red test proves nothing: {}",
+                    "the tests are not green without any bug, so a red test proves nothing ({why}): {}",
                     row.log.display()
                 )));
             }
@@ -176,9 +181,8 @@ impl Hunt<'_> {
         let log = self.directory().join(format!("{name}.log"));
         File::create(&log).map_err(Fault::io("create", &log))?;
         let wrapper = bug.map(|bug| self.wrapper(bug)).transpose()?;
-        let mut args = tools::test_args(self.nextest, &PACKAGES, "seeded");
         let began = Instant::now();
-        args.push("--no-run".into());
+        let args = tools::test_build_args(self.nextest, &PACKAGES);
         let built = self.cargo(&args, wrapper.as_deref(), limit, &log)?;
         let build = began.elapsed();
         let row = |verdict, tests| Row { bug: name.to_owned(), verdict, build, tests, log: log.clone() };
@@ -186,8 +190,8 @@ impl Hunt<'_> {
             let why = format!("did not build: {}", built.words());
             return Ok(row(Verdict::Error(why), Duration::ZERO));
         }
-        args.pop();
         let began = Instant::now();
+        let args = tools::test_args(self.nextest, &PACKAGES, "seeded");
         let ended = self.cargo(&args, wrapper.as_deref(), limit.saturating_sub(build), &log)?;
         let output = fs::read(&log).map_err(Fault::io("read", &log))?;
         Ok(row(judge(ended, &String::from_utf8_lossy(&output)), began.elapsed()))

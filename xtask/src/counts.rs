@@ -58,6 +58,10 @@ fn by_nextest(output: &str) -> bool {
 
 /// `ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s`
 fn cargo_test(rest: &str) -> Counts {
+    // A test that prints something like the closing line is not believed.
+    if !rest.contains(" filtered out") {
+        return Counts::default();
+    }
     let rest = rest.split_once(". ").map_or(rest, |(_, counts)| counts);
     let mut counts = Counts::default();
     for (number, word) in rest.split(';').filter_map(numbered) {

@@ -14,8 +14,12 @@ struct Layer {
 
 /// From the ground up. Modules that are not named here are clients of the cache, and free.
 const LAYERS: &[Layer] = &[
-    Layer { module: "store", may: &[], clients: true },
-    Layer { module: "journal", may: &[], clients: true },
+    // How a SQLite file is opened, written and classified when it fails: the ground under both of its adapters.
+    Layer { module: "sqlite", may: &[], clients: true },
+    Layer { module: "store", may: &["sqlite"], clients: true },
+    Layer { module: "journal", may: &["sqlite"], clients: true },
+    // The writing half of the SQLite journal, for the application's own transactions.
+    Layer { module: "outbox", may: &["journal", "sqlite"], clients: true },
     Layer { module: "backplane", may: &[], clients: true },
     Layer { module: "memory", may: &[], clients: false },
     Layer { module: "clock", may: &[], clients: false },
@@ -142,7 +146,7 @@ mod tests {
     #[test]
     fn an_adapter_knows_the_core_and_itself() {
         let path = "crates/larder/src/store/sqlite/write.rs";
-        let good = "use larder_core::Entry;\nuse super::rows;\nuse crate::store::sqlite::Row;\nuse rusqlite::Connection;\n";
+        let good = "use larder_core::Entry;\nuse super::rows;\nuse crate::sqlite::Worker;\nuse crate::store::sqlite::Row;\nuse rusqlite::Connection;\n";
         assert_eq!(lines(layering, path, good), [0; 0]);
         let bad = "use crate::{journal::memory, store::X};\nuse super::super::super::engine;\nlet c: crate::Cache;\n";
         assert_eq!(lines(layering, path, bad), [1, 2, 3]);

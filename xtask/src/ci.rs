@@ -27,6 +27,10 @@ const MINUTES: u64 = 44;
 /// How much of a failing step's log is shown; the rest is in the file named beside it.
 const TAIL_LINES: usize = 80;
 
+/// CI never writes a lock file: what was tested is what is committed.
+const STALE_LOCK: &str = "Cargo.lock does not fit the manifests: run `cargo metadata` (with --manifest-path compare/Cargo.toml for \
+     compare) and commit it";
+
 /// What the steps of one run share.
 pub(crate) struct Session<'a> {
     pub(crate) place: &'a Place,
@@ -60,6 +64,11 @@ impl Session<'_> {
     /// Runs `cargo` with these arguments, its output in the step's log.
     pub(crate) fn cargo(&self, args: &[&str]) -> Result<Ended, Fault> {
         self.run(Program::new(&self.place.root, "cargo", args))
+    }
+
+    /// Whether the step failed for nothing but a `Cargo.lock` that no longer fits its manifests.
+    pub(crate) fn lock_is_stale(&self) -> bool {
+        self.output().is_ok_and(|output| output.contains("because --locked was passed"))
     }
 
     /// Runs a program in the session's environment, its output in the step's log.
@@ -164,7 +173,11 @@ fn run_step(session: &mut Session<'_>, step: &Step, json: bool) -> Done {
     } else if session.remaining().is_zero() {
         Outcome::Failed("not started: the run's time was used up (LARDER_CI_MINUTES)".into())
     } else {
-        (step.run)(session).unwrap_or_else(|fault| Outcome::Failed(fault.to_string()))
+        match (step.run)(session) {
+            Ok(Outcome::Failed(_)) if session.lock_is_stale() => Outcome::Failed(STALE_LOCK.into()),
+            Ok(outcome) => outcome,
+            Err(fault) => Outcome::Failed(fault.to_string()),
+        }
     };
     if let Outcome::Failed(reason) = &outcome {
         let text = format!("--- {} FAILED: {reason}\n{}", step.name, tail(&log));

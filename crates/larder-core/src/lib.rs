@@ -6,6 +6,7 @@
 //! [`port`]s.
 
 mod decode;
+mod envelope;
 pub mod expiry;
 mod fences;
 mod lease;
@@ -21,6 +22,7 @@ mod tag;
 mod target;
 
 pub use decode::Malformed;
+pub use envelope::{Content, Envelope, EnvelopeHead, Limits, Packing, Rejected};
 pub use expiry::{Expiry, FailSafe, Life, Override, Times};
 pub use fences::{Birth, Dependencies, Fences, Gap, Verdict};
 pub use lease::{Confirmed, Lease};

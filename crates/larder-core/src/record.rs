@@ -14,18 +14,17 @@ pub struct Cause(Box<str>);
 impl Cause {
     /// A cause of these words; cut to [`CAUSE_BYTES_MAX`] bytes. Put no secrets in it: it is shown.
     pub fn new(words: &str) -> Self {
-        Cause(words[..cut(words)].into())
+        let mut end = words.len().min(CAUSE_BYTES_MAX);
+        while !words.is_char_boundary(end) {
+            end -= 1;
+        }
+        Cause(words[..end].into())
     }
 
     /// The words.
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// The last character boundary within the limit.
-fn cut(words: &str) -> usize {
-    (0..=CAUSE_BYTES_MAX.min(words.len())).rev().find(|i| words.is_char_boundary(*i)).unwrap_or(0)
 }
 
 impl From<&str> for Cause {

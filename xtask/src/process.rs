@@ -21,8 +21,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::fault::Fault;
 
-/// How long a program has to end by itself once it was asked to.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a program has to end by itself once it was asked to: longer than nextest gives the tests it ends, which
+/// are in groups of their own.
+const GRACE: Duration = Duration::from_secs(20);
 
 /// Whether the user, or the system, asked us to stop.
 #[derive(Debug, Clone, Default)]

@@ -7,6 +7,8 @@
 //! what it builds by the wrapper's path, so the dependencies are built once and shared by all bugs, which
 //! `RUSTFLAGS` would build anew each time.
 
+mod results;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
@@ -16,10 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use results::{Results, Row, Verdict};
 
 use crate::{
-    ci::rounded,
     counts,
     fault::Fault,
     place::Place,
@@ -34,40 +35,6 @@ use crate::{
 const PACKAGES: [&str; 4] = ["-p", "larder-core", "-p", "larder"];
 /// The longest that one bug may take, building included.
 const BUG_LIMIT: Duration = Duration::from_secs(10 * 60);
-
-/// Whether a bug turned a test red.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Verdict {
-    Caught(Vec<String>),
-    NotCaught,
-    /// The question could not be asked: it did not compile, or the tests did not run.
-    Error(String),
-}
-
-impl Verdict {
-    /// The names the JSON uses.
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Caught(_) => "caught",
-            Self::NotCaught => "not_caught",
-            Self::Error(_) => "error",
-        }
-    }
-}
-
-/// What one bug came to.
-#[derive(Debug)]
-struct Row {
-    bug: String,
-    verdict: Verdict,
-    build: Duration,
-    tests: Duration,
-    log: PathBuf,
-}
-
-/// What all of them came to.
-#[derive(Debug)]
-pub(crate) struct Results(Vec<Row>);
 
 /// Where and how to hunt.
 pub(crate) struct Hunt<'a> {
@@ -104,7 +71,10 @@ pub(crate) fn run(place: &Place, interrupt: &Interrupt, json: bool, only: &[Stri
     };
     let results = hunt.all(&bugs, true, |name| report::progress(&format!("seeded-bugs: {name}")));
     let _ = fs::remove_dir_all(&scratch);
-    let results = results?;
+    let mut results = results?;
+    if only.is_empty() {
+        results.add_missing();
+    }
     report::clear();
     report::line(&if json { results.json() } else { format!("{}\n{}", results.text(), results.closing()) });
     Ok(results.passed())
@@ -155,6 +125,7 @@ impl Hunt<'_> {
                 Verdict::NotCaught => None,
                 Verdict::Caught(red) => Some(format!("red: {}", few(&red))),
                 Verdict::Error(why) => Some(why),
+                Verdict::Missing => None,
             };
             if let Some(why) = why {
                 return Err(Fault::new(format!(
@@ -250,71 +221,11 @@ fn judge(ended: Ended, output: &str) -> Verdict {
     }
 }
 
-impl Results {
-    /// True if every bug was caught.
-    pub(crate) fn passed(&self) -> bool {
-        self.0.iter().all(|row| matches!(row.verdict, Verdict::Caught(_)))
-    }
-
-    /// `5 of 6 caught; NOT CAUGHT: prefix_by_text`
-    pub(crate) fn closing(&self) -> String {
-        let caught = self.0.iter().filter(|row| matches!(row.verdict, Verdict::Caught(_))).count();
-        let mut text = format!("{caught} of {} caught", self.0.len());
-        for row in &self.0 {
-            match &row.verdict {
-                Verdict::Caught(_) => {}
-                Verdict::NotCaught => text += &format!("; NOT CAUGHT: {}", row.bug),
-                Verdict::Error(why) => text += &format!("; error: {} {why}", row.bug),
-            }
-        }
-        text
-    }
-
-    /// A line per bug.
-    pub(crate) fn text(&self) -> String {
-        let width = self.0.iter().map(|row| row.bug.len()).max().unwrap_or_default();
-        let lines = self.0.iter().map(|row| {
-            let detail = match &row.verdict {
-                Verdict::Caught(red) => format!("caught      {} red: {}", red.len(), few(red)),
-                Verdict::NotCaught => format!("NOT CAUGHT  all tests are green: {}", row.log.display()),
-                Verdict::Error(why) => format!("error       {why}: {}", row.log.display()),
-            };
-            let (build, tests) = (row.build.as_secs_f64(), row.tests.as_secs_f64());
-            format!("{:width$}  build {build:5.1} s, tests {tests:5.1} s  {detail}", row.bug)
-        });
-        lines.collect::<Vec<_>>().join("\n")
-    }
-
-    fn json(&self) -> String {
-        let bugs: Vec<_> = self
-            .0
-            .iter()
-            .map(|row| {
-                let (red, error) = match &row.verdict {
-                    Verdict::Caught(red) => (red.as_slice(), None),
-                    Verdict::NotCaught => (&[][..], None),
-                    Verdict::Error(why) => (&[][..], Some(why)),
-                };
-                json!({
-                    "name": row.bug,
-                    "verdict": row.verdict.name(),
-                    "red": red,
-                    "error": error,
-                    "build_s": rounded(row.build),
-                    "tests_s": rounded(row.tests),
-                    "log": row.log.display().to_string(),
-                })
-            })
-            .collect();
-        json!({ "passed": self.passed(), "bugs": bugs }).to_string()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{Results, Row, Verdict, judge, names_in};
+    use super::{Verdict, judge, names_in};
     use crate::process::Ended;
 
     #[test]
@@ -344,23 +255,5 @@ let pattern = "larder_seeded_bug = \"NAME\"";
         ] {
             assert_eq!(judge(ended, output).name(), "error", "{ended:?} {output:?}");
         }
-    }
-
-    #[test]
-    fn one_bug_that_is_not_caught_fails_the_whole() {
-        let row = |bug: &str, verdict| Row {
-            bug: bug.into(),
-            verdict,
-            build: Duration::ZERO,
-            tests: Duration::ZERO,
-            log: "/log".into(),
-        };
-        let mut results = Results(vec![row("a", Verdict::Caught(vec!["t".into()]))]);
-        assert!(results.passed());
-        results.0.push(row("b", Verdict::NotCaught));
-        assert!(!results.passed());
-        assert_eq!(results.closing(), "1 of 2 caught; NOT CAUGHT: b");
-        let value: serde_json::Value = serde_json::from_str(&results.json()).unwrap();
-        assert_eq!(value["bugs"][1]["verdict"], "not_caught");
     }
 }

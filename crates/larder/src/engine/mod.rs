@@ -18,7 +18,7 @@ mod tiers;
 
 pub use announce::Invalidated;
 pub use limits::SourceLimits;
-pub(crate) use batch::{BatchLoader, BatchRead};
+pub(crate) use batch::{BatchAnswers, BatchFuture, BatchLoader};
 pub(crate) use follow::follow;
 pub(crate) use limits::SourceLimit;
 pub(crate) use load::{Answer, LoadFuture, Loader};
@@ -135,6 +135,14 @@ impl Engine {
             },
             &self.runtime,
         );
+    }
+
+    /// Runs work in the background to its end, whether or not its result is waited for.
+    pub(crate) fn spawn_returning<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.tasks.spawn_on(work, &self.runtime)
     }
 
     /// Lets background work finish for up to `patience`, then stops what is left, the stores and the journal.

@@ -1,0 +1,160 @@
+//! The thread that reads, and that watches for changes while somebody waits for one.
+
+use super::handle::Signals;
+use super::query;
+use crate::sqlite::{DatabaseFile, Live, settle};
+use larder_core::Link;
+use larder_core::port::{History, JournalError, Page};
+use rusqlite::Connection;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// What the thread is asked to do.
+pub(super) enum Question {
+    /// `None` when the namespace has no history yet.
+    History { namespace: String, reply: oneshot::Sender<Result<Option<History>, JournalError>> },
+    /// The records after a place.
+    Read { namespace: String, after: Link, limit: usize, reply: oneshot::Sender<Result<Page, JournalError>> },
+    /// Somebody began to wait for a change.
+    Watch,
+}
+
+/// The state of the thread.
+pub(super) struct Reader {
+    pub(super) file: DatabaseFile,
+    pub(super) live: Option<Live>,
+    pub(super) poll: Duration,
+    pub(super) signals: Arc<Signals>,
+    pub(super) seen: Seen,
+}
+
+/// What the last look at the file found.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Moves when another connection commits.
+    data_version: Option<i64>,
+    /// A digest of every namespace's head; what else the application writes is none of our business.
+    heads: u64,
+}
+
+impl Reader {
+    /// Opens the file, which the writer has created.
+    pub(super) fn open(&mut self) -> rusqlite::Result<()> {
+        let setup = |connection: &Connection| connection.busy_timeout(Duration::from_secs(1));
+        let live = self.file.open(false, setup)?;
+        live.connection.execute_batch("PRAGMA query_only = ON")?;
+        self.live = Some(live);
+        // Counted per connection.
+        self.seen.data_version = None;
+        Ok(())
+    }
+
+    /// Serves questions until their senders are gone.
+    pub(super) fn run(mut self, questions: &Receiver<Question>) {
+        loop {
+            let next = if self.signals.is_watched() {
+                questions.recv_timeout(self.poll)
+            } else {
+                questions.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            match next {
+                Ok(question) => self.answer(question),
+                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn answer(&mut self, question: Question) {
+        self.look();
+        match question {
+            Question::Watch => {}
+            Question::History { namespace, reply } if !reply.is_closed() => {
+                let history = self.with(|c| query::history(c, &namespace).map_err(query::failed));
+                let _ = reply.send(history);
+            }
+            Question::Read { namespace, after, limit, reply } if !reply.is_closed() => {
+                let page = self.with(|c| query::page(c, &namespace, after, limit));
+                let _ = reply.send(page);
+            }
+            // Whoever asked has gone.
+            Question::History { .. } | Question::Read { .. } => {}
+        }
+    }
+
+    /// Runs `ask` on a connection to the file that is there now.
+    fn with<T>(
+        &mut self,
+        ask: impl FnOnce(&Connection) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        self.current()?;
+        let live = self.live.take().ok_or_else(|| JournalError::refused("the connection is gone"))?;
+        let answer = ask(&live.connection);
+        // After an error that is not an answer, a new connection starts clean.
+        let answered = answer.as_ref().err().is_none_or(|e| e.is_diverged() || e.is_compacted());
+        if settle(&live.connection) && answered {
+            self.live = Some(live);
+        }
+        answer
+    }
+
+    fn current(&mut self) -> Result<(), JournalError> {
+        if self.live.as_ref().is_some_and(Live::is_current) {
+            return Ok(());
+        }
+        self.live = None;
+        self.open().map_err(|e| JournalError::failed(format!("the database file cannot be opened: {e}"), e))
+    }
+
+    /// Looks whether anything was committed since the last look, and tells those who wait.
+    fn look(&mut self) {
+        if let Some(live) = self.live.as_ref()
+            && live.is_current()
+            && let Ok(changed) = self.seen.update(&live.connection)
+        {
+            if changed {
+                self.signals.announce();
+            }
+            return;
+        }
+        // A file that was replaced, or cannot be read, is worth a look by whoever waits; a missing one is looked
+        // for at every poll, but told of only once.
+        let had = self.live.take().is_some();
+        if had || self.open().is_ok() {
+            self.signals.announce();
+        }
+    }
+}
+
+impl Seen {
+    fn update(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+        let mut statement = connection.prepare_cached("PRAGMA data_version")?;
+        let version = statement.query_row([], |row| row.get(0))?;
+        if self.data_version == Some(version) {
+            return Ok(false);
+        }
+        let heads = heads(connection)?;
+        let changed = heads != self.heads;
+        *self = Seen { data_version: Some(version), heads };
+        Ok(changed)
+    }
+}
+
+fn heads(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT namespace, epoch, position, nonce FROM main.larder_head ORDER BY namespace";
+    let mut statement = match connection.prepare_cached(sql) {
+        Err(error) if crate::sqlite::is_no_such_table(&error) => return Ok(0),
+        statement => statement?,
+    };
+    let mut rows = statement.query([])?;
+    let mut digest = DefaultHasher::new();
+    while let Some(row) = rows.next()? {
+        for column in 0..4 {
+            format!("{:?}", row.get_ref(column)?).hash(&mut digest);
+        }
+    }
+    Ok(digest.finish())
+}

@@ -1,0 +1,30 @@
+//! What kind of failure a `rusqlite` error is. Decides nothing.
+
+use rusqlite::{Error, ErrorCode};
+
+/// Another connection held a lock for longer than the timeout; nothing happened.
+pub(crate) fn is_busy(error: &Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// The file is damaged, or no database.
+pub(crate) fn is_corrupt(error: &Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// A statement names a table that does not exist.
+pub(crate) fn is_no_such_table(error: &Error) -> bool {
+    // SQLite has no code of its own for this; the words are its own and have been the same since 2004.
+    error.to_string().contains("no such table")
+}
+
+/// A column holds what was never written there: another type, or a number out of range.
+pub(crate) fn is_wrong_type(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::InvalidColumnType(..)
+            | Error::Utf8Error(..)
+    )
+}

@@ -1,0 +1,1 @@
+//! What every store must do, one function per behaviour; see [`crate::store_suite`].

@@ -12,6 +12,12 @@ pub(crate) fn is_corrupt(error: &Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
+/// The connection may have gone bad, and a new one may fare better.
+pub(crate) fn is_doubtful(error: &Error) -> bool {
+    is_corrupt(error)
+        || matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen))
+}
+
 /// A statement names a table that does not exist.
 pub(crate) fn is_no_such_table(error: &Error) -> bool {
     // SQLite has no code of its own for this; the words are its own and have been the same since 2004.

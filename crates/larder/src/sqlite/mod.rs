@@ -5,10 +5,12 @@
 
 mod fault;
 mod file;
+mod slot;
 mod worker;
 mod write;
 
-pub(crate) use fault::{is_busy, is_corrupt, is_no_such_table, is_wrong_type};
+pub(crate) use fault::{is_busy, is_corrupt, is_doubtful, is_no_such_table, is_wrong_type};
 pub(crate) use file::{DatabaseFile, Live};
+pub(crate) use slot::Slot;
 pub(crate) use worker::Worker;
-pub(crate) use write::{begin_immediate, settle};
+pub(crate) use write::begin_immediate;

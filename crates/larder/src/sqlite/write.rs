@@ -1,4 +1,4 @@
-//! Beginning and ending a write transaction.
+//! Beginning a write transaction.
 
 use super::is_busy;
 use rusqlite::Connection;
@@ -19,14 +19,4 @@ pub(crate) fn begin_immediate(
             done => return done,
         }
     }
-}
-
-/// Rolls back whatever transaction is open. `false` says that the connection is not to be used again.
-#[must_use]
-pub(crate) fn settle(connection: &Connection) -> bool {
-    if !connection.is_autocommit() {
-        // Its error says no more than what is checked next.
-        let _ = connection.execute_batch("ROLLBACK");
-    }
-    connection.is_autocommit()
 }

@@ -4,7 +4,7 @@ use super::reader::{Question, Reader, Seen};
 use super::schema::Fault;
 use super::writer::{Request, Work, Writer};
 use crate::journal::limits;
-use crate::sqlite::{DatabaseFile, Worker};
+use crate::sqlite::{DatabaseFile, Slot, Worker};
 use larder_core::port::{BoxFuture, History, Journal, JournalError, Page};
 use larder_core::{Cause, Epoch, Link, Target};
 use std::path::Path;
@@ -177,15 +177,15 @@ impl Threads {
     ) -> Result<Self, Fault> {
         let mut writer = Writer {
             file: file.clone(),
-            live: None,
+            slot: Slot::default(),
             busy_wait: options.busy_wait,
             signals: Arc::clone(signals),
         };
         let records_max = options.records_max.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
-        writer.open(true, records_max)?;
+        writer.open(records_max)?;
         let mut reader = Reader {
             file: file.clone(),
-            live: None,
+            slot: Slot::default(),
             poll: options.poll,
             signals: Arc::clone(signals),
             seen: Seen::default(),

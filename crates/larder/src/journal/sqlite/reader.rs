@@ -2,7 +2,7 @@
 
 use super::handle::Signals;
 use super::query;
-use crate::sqlite::{DatabaseFile, Live, settle};
+use crate::sqlite::{DatabaseFile, Live, Slot};
 use larder_core::Link;
 use larder_core::port::{History, JournalError, Page};
 use rusqlite::Connection;
@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// How long a read waits where SQLite makes even readers wait, such as during recovery after a crash.
+const BUSY_WAIT: Duration = Duration::from_secs(1);
 
 /// What the thread is asked to do.
 pub(super) enum Question {
@@ -25,7 +28,7 @@ pub(super) enum Question {
 /// The state of the thread.
 pub(super) struct Reader {
     pub(super) file: DatabaseFile,
-    pub(super) live: Option<Live>,
+    pub(super) slot: Slot,
     pub(super) poll: Duration,
     pub(super) signals: Arc<Signals>,
     pub(super) seen: Seen,
@@ -43,12 +46,7 @@ pub(super) struct Seen {
 impl Reader {
     /// Opens the file, which the writer has created.
     pub(super) fn open(&mut self) -> rusqlite::Result<()> {
-        let setup = |connection: &Connection| connection.busy_timeout(Duration::from_secs(1));
-        let live = self.file.open(false, setup)?;
-        live.connection.execute_batch("PRAGMA query_only = ON")?;
-        self.live = Some(live);
-        // Counted per connection.
-        self.seen.data_version = None;
+        self.slot.put(open(&self.file)?);
         Ok(())
     }
 
@@ -90,43 +88,42 @@ impl Reader {
         &mut self,
         ask: impl FnOnce(&Connection) -> Result<T, JournalError>,
     ) -> Result<T, JournalError> {
-        self.current()?;
-        let live = self.live.take().ok_or_else(|| JournalError::refused("the connection is gone"))?;
-        let answer = ask(&live.connection);
-        // After an error that is not an answer, a new connection starts clean.
-        let answered = answer.as_ref().err().is_none_or(|e| e.is_diverged() || e.is_compacted());
-        if settle(&live.connection) && answered {
-            self.live = Some(live);
-        }
+        let connection = self
+            .slot
+            .current(|| open(&self.file))
+            .map_err(|e| JournalError::failed(format!("the database file cannot be opened: {e}"), e))?;
+        let answer = ask(connection);
+        // Any error that is not an answer makes the connection doubtful.
+        self.slot.settle(answer.as_ref().err().is_some_and(|e| !e.is_diverged() && !e.is_compacted()));
         answer
-    }
-
-    fn current(&mut self) -> Result<(), JournalError> {
-        if self.live.as_ref().is_some_and(Live::is_current) {
-            return Ok(());
-        }
-        self.live = None;
-        self.open().map_err(|e| JournalError::failed(format!("the database file cannot be opened: {e}"), e))
     }
 
     /// Looks whether anything was committed since the last look, and tells those who wait.
     fn look(&mut self) {
-        if let Some(live) = self.live.as_ref()
-            && live.is_current()
-            && let Ok(changed) = self.seen.update(&live.connection)
-        {
-            if changed {
+        if !self.slot.is_current() {
+            // A replaced file is worth a look by whoever waits. A missing one is looked for at every poll, but told
+            // of only once.
+            let had = !self.slot.is_empty();
+            self.slot.clear();
+            self.seen.data_version = None;
+            let found = self.slot.current(|| open(&self.file)).is_ok();
+            if had || found {
                 self.signals.announce();
             }
             return;
         }
-        // A file that was replaced, or cannot be read, is worth a look by whoever waits; a missing one is looked
-        // for at every poll, but told of only once.
-        let had = self.live.take().is_some();
-        if had || self.open().is_ok() {
+        let changed = self.slot.current(|| open(&self.file)).and_then(|c| self.seen.update(c));
+        if changed.unwrap_or(false) {
             self.signals.announce();
         }
     }
+}
+
+fn open(file: &DatabaseFile) -> rusqlite::Result<Live> {
+    let live = file.open(false, |connection| connection.execute_batch("PRAGMA cache_size = -1024"))?;
+    live.connection.busy_timeout(BUSY_WAIT)?;
+    live.connection.execute_batch("PRAGMA query_only = ON")?;
+    Ok(live)
 }
 
 impl Seen {

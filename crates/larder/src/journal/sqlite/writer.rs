@@ -5,7 +5,7 @@
 use super::append::{append, head_or_create, roll};
 use super::handle::Signals;
 use super::schema::{self, Fault};
-use crate::sqlite::{DatabaseFile, Live, begin_immediate, is_busy, settle};
+use crate::sqlite::{DatabaseFile, Live, Slot, begin_immediate, is_busy};
 use larder_core::port::JournalError;
 use larder_core::{Epoch, Link};
 use rusqlite::Connection;
@@ -33,7 +33,7 @@ pub(super) enum Work {
 /// The state of the thread.
 pub(super) struct Writer {
     pub(super) file: DatabaseFile,
-    pub(super) live: Option<Live>,
+    pub(super) slot: Slot,
     pub(super) busy_wait: Duration,
     pub(super) signals: Arc<Signals>,
 }
@@ -47,20 +47,9 @@ enum Failure {
 
 impl Writer {
     /// Opens the file and brings its tables up to date.
-    pub(super) fn open(&mut self, create: bool, records_max: Option<i64>) -> Result<(), Fault> {
-        let live = self.file.open(create, |connection| {
-            // A record must not be lost in a power failure that the data it follows survived.
-            connection.execute_batch("PRAGMA synchronous = FULL")
-        })?;
-        if records_max.is_some() || !schema::is_complete(&live.connection)? {
-            begin_immediate(&live.connection, self.busy_wait, &self.signals.closing)?;
-            schema::ensure(&live.connection)?;
-            if let Some(records_max) = records_max {
-                schema::set_records_max(&live.connection, records_max)?;
-            }
-            live.connection.execute_batch("COMMIT")?;
-        }
-        self.live = Some(live);
+    pub(super) fn open(&mut self, records_max: Option<i64>) -> Result<(), Fault> {
+        let live = open(&self.file, true, self.busy_wait, &self.signals, records_max)?;
+        self.slot.put(live);
         Ok(())
     }
 
@@ -103,31 +92,42 @@ impl Writer {
     }
 
     fn write(&mut self, batch: &[Request]) -> Result<Vec<Link>, Failure> {
-        let live = self.current().map_err(Failure::failed)?;
-        let outcome = transact(&live.connection, batch, self.busy_wait, &self.signals);
-        let replaced = !live.is_current();
-        if !settle(&live.connection) || outcome.is_err() {
-            // Whatever went wrong, a new connection starts clean.
-            return outcome;
+        if !self.slot.is_current() && !self.slot.is_empty() {
+            tracing::warn!(path = %self.file.path().display(), "the journal's database file was replaced");
         }
-        self.live = Some(live);
-        if replaced {
+        let reopen = || open(&self.file, false, self.busy_wait, &self.signals, None);
+        let connection = self.slot.current(reopen).map_err(Failure::failed)?;
+        let outcome = transact(connection, batch, self.busy_wait, &self.signals);
+        self.slot.settle(outcome.is_err());
+        if outcome.is_ok() && !self.slot.is_current() {
             let what = Fault::Damaged("the database file was replaced while it was written".into());
             return Err(Failure::Indeterminate(Arc::new(what)));
         }
         outcome
     }
+}
 
-    /// Takes the connection out, opened anew if the file is another by now.
-    fn current(&mut self) -> Result<Live, Fault> {
-        if self.live.as_ref().is_none_or(|live| !live.is_current()) {
-            if self.live.take().is_some() {
-                tracing::warn!(path = %self.file.path().display(), "the journal's database file was replaced");
-            }
-            self.open(false, None)?;
+/// Opens the file, which may have to exist, and brings its tables up to date.
+fn open(
+    file: &DatabaseFile,
+    create: bool,
+    busy_wait: Duration,
+    signals: &Signals,
+    records_max: Option<i64>,
+) -> Result<Live, Fault> {
+    let live = file.open(create, |connection| {
+        // A record must not be lost in a power failure that the data it follows survived.
+        connection.execute_batch("PRAGMA synchronous = FULL")
+    })?;
+    if records_max.is_some() || !schema::is_complete(&live.connection)? {
+        begin_immediate(&live.connection, busy_wait, &signals.closing)?;
+        schema::ensure(&live.connection)?;
+        if let Some(records_max) = records_max {
+            schema::set_records_max(&live.connection, records_max)?;
         }
-        self.live.take().ok_or_else(|| Fault::Damaged("the connection is gone".into()))
+        live.connection.execute_batch("COMMIT")?;
     }
+    Ok(live)
 }
 
 impl Failure {

@@ -18,10 +18,17 @@ pub(crate) fn is_doubtful(error: &Error) -> bool {
         || matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen))
 }
 
-/// A statement names a table that does not exist.
-pub(crate) fn is_no_such_table(error: &Error) -> bool {
-    // SQLite has no code of its own for this; the words are its own and have been the same since 2004.
-    error.to_string().contains("no such table")
+/// `None` when the row, or a table the statement names, does not exist.
+///
+/// A cached statement finds that out when it runs, not when it is prepared; so this takes the outcome of both.
+pub(crate) fn if_there<T>(outcome: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
+    match outcome {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::QueryReturnedNoRows) => Ok(None),
+        // SQLite has no code of its own for this; the words have been the same since 2004.
+        Err(error) if error.to_string().contains("no such table") => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A column holds what was never written there: another type, or a number out of range.

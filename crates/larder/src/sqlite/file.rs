@@ -61,8 +61,30 @@ impl DatabaseFile {
         self.path.exists()
     }
 
-    /// Opens a connection in WAL mode and runs `setup` on it. Without `create`, a missing file is an error.
+    /// Opens a connection in WAL mode and runs `setup` on it; creates the file if `create`.
     pub(crate) fn open(
+        &self,
+        create: bool,
+        setup: impl Fn(&Connection) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<Live> {
+        self.open_as(create, |connection| {
+            setup(connection)?;
+            to_wal(connection)
+        })
+    }
+
+    /// Opens a connection that will only read, in whatever mode the file is: what was restored over a running
+    /// database may only become WAL once everybody has let go of the old one.
+    pub(crate) fn open_to_read(
+        &self,
+        setup: impl Fn(&Connection) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<Live> {
+        let live = self.open_as(false, setup)?;
+        live.connection.execute_batch("PRAGMA query_only = ON")?;
+        Ok(live)
+    }
+
+    fn open_as(
         &self,
         create: bool,
         setup: impl Fn(&Connection) -> rusqlite::Result<()>,
@@ -76,7 +98,6 @@ impl DatabaseFile {
                 continue;
             }
             setup(&connection)?;
-            to_wal(&connection)?;
             // The first read opens the `-wal` and takes the lock that keeps SQLite from ever removing it.
             connection.query_row("PRAGMA schema_version", [], |row| row.get::<_, i64>(0))?;
             if file_id(&self.path) == before {

@@ -9,7 +9,7 @@ mod slot;
 mod worker;
 mod write;
 
-pub(crate) use fault::{is_busy, is_corrupt, is_doubtful, is_no_such_table, is_wrong_type};
+pub(crate) use fault::{if_there, is_busy, is_corrupt, is_doubtful, is_wrong_type};
 pub(crate) use file::{DatabaseFile, Live};
 pub(crate) use slot::Slot;
 pub(crate) use worker::Worker;

@@ -36,16 +36,18 @@ impl Slot {
         *self = Slot { live: Some(live), doubted: false };
     }
 
+    /// Lets go of a file that was replaced, since a connection to it holds locks on it; says whether it did.
+    pub(crate) fn drop_replaced(&mut self) -> bool {
+        let replaced = self.live.take_if(|live| !live.is_current());
+        replaced.is_some()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.live = None;
     }
 
     pub(crate) fn is_current(&self) -> bool {
         self.live.as_ref().is_some_and(Live::is_current)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.live.is_none()
     }
 
     /// After each use: rolls back what is still open, and remembers whether the connection is to be doubted.

@@ -4,8 +4,9 @@
 
 use super::schema::{self, Fault};
 use crate::journal::limits::{RECORDS_MAX_DEFAULT, random_epoch, random_nonce};
+use crate::sqlite::if_there;
 use larder_core::{Epoch, Link};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Appends between two trims.
@@ -110,12 +111,8 @@ pub(super) fn roll(connection: &Connection, namespace: &str, seen: Epoch) -> Res
 
 /// `None` when the tables or the namespace are not there yet.
 fn advance(connection: &Connection, namespace: &str, nonce: u64) -> Result<Option<Advanced>, Fault> {
-    let mut statement = match connection.prepare_cached(ADVANCE) {
-        Err(error) if crate::sqlite::is_no_such_table(&error) => return Ok(None),
-        statement => statement?,
-    };
-    let advanced = statement
-        .query_row(params![namespace, nonce.cast_signed()], |row| {
+    let advanced = connection.prepare_cached(ADVANCE).and_then(|mut statement| {
+        statement.query_row(params![namespace, nonce.cast_signed()], |row| {
             Ok(Advanced {
                 epoch: Epoch::new(u128::from_be_bytes(row.get(0)?)),
                 position: row.get(1)?,
@@ -124,8 +121,8 @@ fn advance(connection: &Connection, namespace: &str, nonce: u64) -> Result<Optio
                 records_max: row.get(4)?,
             })
         })
-        .optional()?;
-    Ok(advanced)
+    });
+    Ok(if_there(advanced)?)
 }
 
 fn create_head(connection: &Connection, namespace: &str) -> Result<(), Fault> {

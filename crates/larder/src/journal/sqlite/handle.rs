@@ -1,8 +1,8 @@
 //! The journal as its users hold it: options, the port, and the end of its threads.
 
-use super::reader::{Question, Reader, Seen};
+use super::reader::{Question, Reader, Reply, Seen};
 use super::schema::Fault;
-use super::writer::{Request, Work, Writer};
+use super::writer::{Nudge, Request, Work, Writer};
 use crate::journal::limits;
 use crate::sqlite::{DatabaseFile, Slot, Worker};
 use larder_core::port::{BoxFuture, History, Journal, JournalError, Page};
@@ -95,6 +95,10 @@ impl Signals {
         self.generation.send_modify(|generation| *generation += 1);
     }
 
+    pub(super) fn generation(&self) -> u64 {
+        *self.generation.borrow()
+    }
+
     pub(super) fn is_watched(&self) -> bool {
         self.watching.load(Ordering::Relaxed) > 0
     }
@@ -157,15 +161,12 @@ impl SqliteJournal {
         })?
     }
 
-    async fn ask<T>(
-        &self,
-        question: impl FnOnce(oneshot::Sender<Result<T, JournalError>>) -> Question,
-    ) -> Result<T, JournalError> {
-        // What is announced from here on may be missing in the answer.
-        self.seen.fetch_max(*self.signals.generation.borrow(), Ordering::Relaxed);
+    async fn ask<T>(&self, question: impl FnOnce(Reply<T>) -> Question) -> Result<T, JournalError> {
         let (reply, answer) = oneshot::channel();
         self.threads()?.send(question(reply))?;
-        answer.await.map_err(|_| closed())?
+        let (generation, answer) = answer.await.map_err(|_| closed())?;
+        self.seen.fetch_max(generation, Ordering::Relaxed);
+        answer
     }
 }
 
@@ -183,15 +184,16 @@ impl Threads {
         };
         let records_max = options.records_max.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
         writer.open(records_max)?;
+        let (requests, for_writer) = mpsc::channel(WRITE_QUEUE);
         let mut reader = Reader {
             file: file.clone(),
             slot: Slot::default(),
             poll: options.poll,
             signals: Arc::clone(signals),
             seen: Seen::default(),
+            writer: Nudge(requests.downgrade()),
         };
         reader.open()?;
-        let (requests, for_writer) = mpsc::channel(WRITE_QUEUE);
         let (questions, for_reader) = blocking::channel();
         let no_thread = |e: std::io::Error| Fault::System(e);
         Ok(Threads {

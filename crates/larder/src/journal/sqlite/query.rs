@@ -1,6 +1,7 @@
 //! Reading the journal's tables: each answer from one snapshot, and distrusted when anything in it is odd.
 
 use super::schema::{self, Fault};
+use crate::sqlite::if_there;
 use larder_core::port::{History, JournalError, Page};
 use larder_core::{Cause, Epoch, Link, Record, Target};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -21,12 +22,8 @@ WHERE namespace = ?1 AND position > ?2 AND position <= ?3 ORDER BY position LIMI
 
 /// What the file holds of a namespace; `None` when it has no history yet.
 pub(super) fn history(connection: &Connection, namespace: &str) -> Result<Option<History>, Fault> {
-    let mut statement = match connection.prepare_cached(HEAD) {
-        Err(error) if crate::sqlite::is_no_such_table(&error) => return Ok(None),
-        statement => statement?,
-    };
-    let found = statement
-        .query_row([namespace], |row| {
+    let found = connection.prepare_cached(HEAD).and_then(|mut statement| {
+        statement.query_row([namespace], |row| {
             let epoch = Epoch::new(u128::from_be_bytes(row.get(0)?));
             let link = |position: i64, nonce: i64| Link {
                 epoch,
@@ -37,7 +34,8 @@ pub(super) fn history(connection: &Connection, namespace: &str) -> Result<Option
             let oldest = link(row.get(3)?, row.get(4)?);
             Ok((History { oldest, head }, row.get::<_, Option<i64>>(5)?))
         })
-        .optional()?;
+    });
+    let found = if_there(found)?;
     let Some((history, version)) = found else { return Ok(None) };
     schema::check_version(version)?;
     let (oldest, head) = (history.oldest.position, history.head.position);
@@ -79,6 +77,9 @@ fn verify(
     }
     if after.position < oldest.position {
         return Err(JournalError::compacted(format!("{after} is before the oldest kept {oldest}")));
+    }
+    if after == head {
+        return Ok(());
     }
     let nonce = if after.position == oldest.position {
         Some(oldest.nonce)

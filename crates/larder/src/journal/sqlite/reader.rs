@@ -2,7 +2,8 @@
 
 use super::handle::Signals;
 use super::query;
-use crate::sqlite::{DatabaseFile, Live, Slot};
+use super::writer::Nudge;
+use crate::sqlite::{DatabaseFile, Live, Slot, if_there};
 use larder_core::Link;
 use larder_core::port::{History, JournalError, Page};
 use rusqlite::Connection;
@@ -15,12 +16,15 @@ use tokio::sync::oneshot;
 /// How long a read waits where SQLite makes even readers wait, such as during recovery after a crash.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 
+/// Where an answer goes, with the generation of changes it surely contains.
+pub(super) type Reply<T> = oneshot::Sender<(u64, Result<T, JournalError>)>;
+
 /// What the thread is asked to do.
 pub(super) enum Question {
     /// `None` when the namespace has no history yet.
-    History { namespace: String, reply: oneshot::Sender<Result<Option<History>, JournalError>> },
+    History { namespace: String, reply: Reply<Option<History>> },
     /// The records after a place.
-    Read { namespace: String, after: Link, limit: usize, reply: oneshot::Sender<Result<Page, JournalError>> },
+    Read { namespace: String, after: Link, limit: usize, reply: Reply<Page> },
     /// Somebody began to wait for a change.
     Watch,
 }
@@ -32,6 +36,7 @@ pub(super) struct Reader {
     pub(super) poll: Duration,
     pub(super) signals: Arc<Signals>,
     pub(super) seen: Seen,
+    pub(super) writer: Nudge,
 }
 
 /// What the last look at the file found.
@@ -68,15 +73,16 @@ impl Reader {
 
     fn answer(&mut self, question: Question) {
         self.look();
+        let generation = self.signals.generation();
         match question {
             Question::Watch => {}
             Question::History { namespace, reply } if !reply.is_closed() => {
                 let history = self.with(|c| query::history(c, &namespace).map_err(query::failed));
-                let _ = reply.send(history);
+                let _ = reply.send((generation, history));
             }
             Question::Read { namespace, after, limit, reply } if !reply.is_closed() => {
                 let page = self.with(|c| query::page(c, &namespace, after, limit));
-                let _ = reply.send(page);
+                let _ = reply.send((generation, page));
             }
             // Whoever asked has gone.
             Question::History { .. } | Question::Read { .. } => {}
@@ -103,11 +109,14 @@ impl Reader {
         if !self.slot.is_current() {
             // A replaced file is worth a look by whoever waits. A missing one is looked for at every poll, but told
             // of only once.
-            let had = !self.slot.is_empty();
-            self.slot.clear();
+            let replaced = self.slot.drop_replaced();
             self.seen.data_version = None;
-            let found = self.slot.current(|| open(&self.file)).is_ok();
-            if had || found {
+            if replaced {
+                tracing::warn!(path = %self.file.path().display(), "the journal's database file was replaced");
+                // It may be idle, and holds locks as long as it has not noticed.
+                self.writer.nudge();
+            }
+            if self.slot.current(|| open(&self.file)).is_ok() || replaced {
                 self.signals.announce();
             }
             return;
@@ -120,9 +129,8 @@ impl Reader {
 }
 
 fn open(file: &DatabaseFile) -> rusqlite::Result<Live> {
-    let live = file.open(false, |connection| connection.execute_batch("PRAGMA cache_size = -1024"))?;
+    let live = file.open_to_read(|connection| connection.execute_batch("PRAGMA cache_size = -1024"))?;
     live.connection.busy_timeout(BUSY_WAIT)?;
-    live.connection.execute_batch("PRAGMA query_only = ON")?;
     Ok(live)
 }
 
@@ -142,16 +150,15 @@ impl Seen {
 
 fn heads(connection: &Connection) -> rusqlite::Result<u64> {
     let sql = "SELECT namespace, epoch, position, nonce FROM main.larder_head ORDER BY namespace";
-    let mut statement = match connection.prepare_cached(sql) {
-        Err(error) if crate::sqlite::is_no_such_table(&error) => return Ok(0),
-        statement => statement?,
-    };
-    let mut rows = statement.query([])?;
-    let mut digest = DefaultHasher::new();
-    while let Some(row) = rows.next()? {
-        for column in 0..4 {
-            format!("{:?}", row.get_ref(column)?).hash(&mut digest);
+    let digest = connection.prepare_cached(sql).and_then(|mut statement| {
+        let mut rows = statement.query([])?;
+        let mut digest = DefaultHasher::new();
+        while let Some(row) = rows.next()? {
+            for column in 0..4 {
+                format!("{:?}", row.get_ref(column)?).hash(&mut digest);
+            }
         }
-    }
-    Ok(digest.finish())
+        Ok(digest.finish())
+    });
+    Ok(if_there(digest)?.unwrap_or(0))
 }

@@ -4,7 +4,8 @@
 //! schema's version and the retention. Plain tables, no triggers and nothing a SQLite from 2015 cannot read,
 //! since the file belongs to the application.
 
-use rusqlite::{Connection, OptionalExtension};
+use crate::sqlite::if_there;
+use rusqlite::Connection;
 use std::fmt;
 
 /// The version of the tables this code reads and writes.
@@ -101,10 +102,7 @@ pub(super) fn check_version(found: Option<i64>) -> Result<(), Fault> {
 /// The version the file records; `None` when it has no tables of ours.
 pub(super) fn version(connection: &Connection) -> Result<Option<i64>, Fault> {
     let sql = "SELECT value FROM main.larder_settings WHERE name = 'schema'";
-    match connection.query_row(sql, [], |row| row.get(0)).optional() {
-        Err(error) if crate::sqlite::is_no_such_table(&error) => Ok(None),
-        found => Ok(found?),
-    }
+    Ok(if_there(connection.query_row(sql, [], |row| row.get(0)))?)
 }
 
 /// Creates what is missing. Runs inside the caller's transaction; doing it again changes nothing.

@@ -23,6 +23,19 @@ pub(super) struct Request {
     pub(super) reply: oneshot::Sender<Result<Link, JournalError>>,
 }
 
+/// Makes the thread look whether its file was replaced. Keeps nothing alive.
+pub(super) struct Nudge(pub(super) mpsc::WeakSender<Request>);
+
+impl Nudge {
+    pub(super) fn nudge(&self) {
+        if let Some(requests) = self.0.upgrade() {
+            // Nobody waits for the answer, so the thread does nothing but look. When its queue is full it looks anyway.
+            let (reply, _) = oneshot::channel();
+            let _ = requests.try_send(Request { namespace: String::new(), work: Work::Create, reply });
+        }
+    }
+}
+
 /// Each answers with a link: the record's place, or the head.
 pub(super) enum Work {
     Append { targets: Vec<u8>, cause: String },
@@ -62,6 +75,7 @@ impl Writer {
             {
                 batch.push(next);
             }
+            self.slot.drop_replaced();
             // Nobody waits for these any more, and nothing of them was written.
             batch.retain(|request| !request.reply.is_closed());
             if !batch.is_empty() {
@@ -92,9 +106,6 @@ impl Writer {
     }
 
     fn write(&mut self, batch: &[Request]) -> Result<Vec<Link>, Failure> {
-        if !self.slot.is_current() && !self.slot.is_empty() {
-            tracing::warn!(path = %self.file.path().display(), "the journal's database file was replaced");
-        }
         let reopen = || open(&self.file, false, self.busy_wait, &self.signals, None);
         let connection = self.slot.current(reopen).map_err(Failure::failed)?;
         let outcome = transact(connection, batch, self.busy_wait, &self.signals);

@@ -113,8 +113,7 @@ pub(super) fn open_writer(
 
 /// Opens a file that [`open_writer`] made for reading.
 pub(super) fn open_reader(file: &DatabaseFile) -> Result<Live, Fault> {
-    let live = file.open(false, |connection| connection.execute_batch("PRAGMA cell_size_check = ON"))?;
-    live.connection.execute_batch("PRAGMA query_only = ON")?;
+    let live = file.open_to_read(|connection| connection.execute_batch("PRAGMA cell_size_check = ON"))?;
     if !check(&live.connection)? {
         return Err(Fault::Foreign { application_id: 0, tables: 0 });
     }

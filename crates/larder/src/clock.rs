@@ -100,7 +100,10 @@ impl Clock for SystemClock {
             counter.seen_raw.store(raw, Ordering::Relaxed);
         } else {
             self.given_up.store(true, Ordering::Relaxed);
-            tracing::warn!(stray_ns = stray, "the time-stamp counter strays from the kernel's clock; using CLOCK_BOOTTIME");
+            tracing::warn!(
+                stray_ns = stray,
+                "the time-stamp counter strays from the kernel's clock; using CLOCK_BOOTTIME"
+            );
         }
         sound
     }
@@ -115,7 +118,8 @@ fn boottime() -> Nanos {
 /// which it would come back reset or behind.
 fn counter_is_trusted() -> bool {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let kernel_uses_it = read("/sys/devices/system/clocksource/clocksource0/current_clocksource").trim() == "tsc";
+    let kernel_uses_it =
+        read("/sys/devices/system/clocksource/clocksource0/current_clocksource").trim() == "tsc";
     let cpu = read("/proc/cpuinfo");
     let flags = cpu.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
     let has = |flag: &str| flags.split_whitespace().any(|f| f == flag);

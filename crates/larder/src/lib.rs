@@ -48,8 +48,8 @@ pub use codec::{Codec, CodecError, Compression};
 pub use engine::{Invalidated, SourceLimits};
 pub use error::{Error, LoadError};
 pub use larder_core::{
-    Cause, Level, Path, Pattern, PatternError, Segment, Segments, Tag, Target, TargetKind, Tenant, ToSegment, key, port,
-    tag,
+    Cause, Level, Path, Pattern, PatternError, Segment, Segments, Tag, Target, TargetKind, Tenant, ToSegment,
+    key, port, tag,
 };
 pub use memory::{Bytes, Key};
 pub use observe::Stats;

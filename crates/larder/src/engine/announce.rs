@@ -64,7 +64,10 @@ impl Queue {
             return None;
         }
         let words: Vec<&str> = waiting.causes.iter().map(Cause::as_str).collect();
-        Some((waiting.targets.iter().cloned().collect(), Cause::new(&format!("retried: {}", words.join("; ")))))
+        Some((
+            waiting.targets.iter().cloned().collect(),
+            Cause::new(&format!("retried: {}", words.join("; "))),
+        ))
     }
 
     fn done(&self, targets: &[Target]) {
@@ -87,8 +90,12 @@ impl Engine {
         }
         // At once, and whatever the journal says: the caller has written, so this node's entries are suspect.
         self.fences.fence(targets);
-        let appended = tokio::time::timeout(JOURNAL_DEADLINE, self.journal.append(&self.namespace, targets, cause));
-        match appended.await.unwrap_or_else(|late| Err(JournalError::indeterminate("no answer within 5 s", late))) {
+        let appended =
+            tokio::time::timeout(JOURNAL_DEADLINE, self.journal.append(&self.namespace, targets, cause));
+        match appended
+            .await
+            .unwrap_or_else(|late| Err(JournalError::indeterminate("no answer within 5 s", late)))
+        {
             Ok(link) => {
                 // The record is safe; if it cannot be applied now, the fence above stands until it is.
                 let _ = self.catch_up().await;
@@ -105,7 +112,8 @@ impl Engine {
     /// Tries once more to record what is queued.
     pub(crate) async fn drain_queue(&self) {
         let Some((targets, cause)) = self.queue.peek() else { return };
-        let appended = tokio::time::timeout(JOURNAL_DEADLINE, self.journal.append(&self.namespace, &targets, &cause));
+        let appended =
+            tokio::time::timeout(JOURNAL_DEADLINE, self.journal.append(&self.namespace, &targets, &cause));
         if let Ok(Ok(_)) = appended.await {
             self.queue.done(&targets);
         }

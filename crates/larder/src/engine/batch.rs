@@ -20,7 +20,8 @@ use std::sync::Arc;
 pub(crate) type BatchAnswers = HashMap<usize, Answer>;
 pub(crate) type BatchFuture = Pin<Box<dyn Future<Output = Result<BatchAnswers, LoadError>> + Send>>;
 /// May be called more than once: a load that was overtaken by an invalidation is loaded again.
-pub(crate) type BatchLoader = Arc<dyn Fn(Arc<LoadState>, Vec<Option<Arc<Entry>>>) -> BatchFuture + Send + Sync>;
+pub(crate) type BatchLoader =
+    Arc<dyn Fn(Arc<LoadState>, Vec<Option<Arc<Entry>>>) -> BatchFuture + Send + Sync>;
 pub(crate) type BatchRead = Vec<Result<Served, Error>>;
 
 type Slot = Option<Result<Option<Served>, Error>>;
@@ -70,7 +71,10 @@ impl Engine {
         for at in 0..keys.len() {
             match self.look_in_memory(scope, &keys[at], &mut seen[at]) {
                 Step::Store(_) => at_store.push(at),
-                step => self.settle_step(scope, &keys[at], &mut seen[at], step, at, slots, due, &mut missing).await,
+                step => {
+                    self.settle_step(scope, &keys[at], &mut seen[at], step, at, slots, due, &mut missing)
+                        .await
+                }
             }
         }
         for tier in 0..self.stores_of(scope) {
@@ -85,7 +89,10 @@ impl Engine {
             for (at, row) in std::mem::take(&mut at_store).into_iter().zip(rows) {
                 match self.found_in_store(scope, &keys[at], &mut seen[at], tier, row, confirmed) {
                     Step::Store(_) => onward.push(at),
-                    step => self.settle_step(scope, &keys[at], &mut seen[at], step, at, slots, due, &mut missing).await,
+                    step => {
+                        self.settle_step(scope, &keys[at], &mut seen[at], step, at, slots, due, &mut missing)
+                            .await
+                    }
                 }
             }
             at_store = onward;
@@ -228,7 +235,9 @@ impl Engine {
         match (landed, seen.fallback.take()) {
             (Some(Ok(entry)), _) => Ok(Some(self.served(entry, Source::Loader))),
             (None, Some(fallback)) => Ok(Some(self.fall_back(scope, fallback, Freshness::OriginSlow))),
-            (Some(Err(_)), Some(fallback)) => Ok(Some(self.fall_back(scope, fallback, Freshness::OriginFailed))),
+            (Some(Err(_)), Some(fallback)) => {
+                Ok(Some(self.fall_back(scope, fallback, Freshness::OriginFailed)))
+            }
             (Some(Err(error)), None) => Err(error),
             (None, None) => Err(Error::abandoned()),
         }
@@ -260,7 +269,8 @@ impl Engine {
         };
         let engine = self.clone();
         let on_detach = move |rest| {
-            let running = flights.iter().map(|(_, flight)| flight.plan().detach()).filter(|running| *running).count();
+            let running =
+                flights.iter().map(|(_, flight)| flight.plan().detach()).filter(|running| *running).count();
             if running > 0 {
                 stats.add(Count::Detached);
                 engine.spawn(rest);

@@ -65,7 +65,8 @@ impl Engine {
         let keep = fits && born.is_some() && !gathered.do_not_store && is_worth_keeping(&times, now);
         let mut dependencies = self.fences.dependencies(&scope.path_of(key), &gathered.tags, &gathered.also);
         dependencies.inherit(&gathered.inherited);
-        let names = gathered.tags.iter().map(|tag| size_of_val(tag) + tag.segments().heap_bytes()).sum::<usize>();
+        let names =
+            gathered.tags.iter().map(|tag| size_of_val(tag) + tag.segments().heap_bytes()).sum::<usize>();
         let weight = OVERHEAD_BYTES
             + value_bytes
             + (names + dependencies.heap_bytes() + key.segments.heap_bytes()) as u64;
@@ -94,8 +95,9 @@ impl Engine {
     /// Puts an entry into memory, unless the rule already refuses it or what is there was born later. Neither check
     /// is needed for safety; they spare good entries from bad ones.
     pub(crate) fn keep(&self, scope: &Scope, key: &Key, entry: &Arc<Entry>) {
-        let verdict =
-            self.fences.check_local(entry.local(), &entry.dependencies, &entry.checked, || scope.path_of(key));
+        let verdict = self
+            .fences
+            .check_local(entry.local(), &entry.dependencies, &entry.checked, || scope.path_of(key));
         if !verdict.is_fresh() {
             scope.stats.add(Count::RejectedByRule);
             return;

@@ -72,11 +72,13 @@ impl Engine {
         loader: Loader,
     ) -> Result<(Arc<Entry>, bool), Error> {
         let (source, previous_given) = (scope.source.identity(), previous.cloned());
-        let state =
-            LoadState::new(self.identity(), scope.tenant_path.clone(), source, vec![key.clone()]);
-        let load = self.run_loader(scope, state.clone(), |born, at| flight.begin(born, at), |state| {
-            loader(state, previous_given)
-        });
+        let state = LoadState::new(self.identity(), scope.tenant_path.clone(), source, vec![key.clone()]);
+        let load = self.run_loader(
+            scope,
+            state.clone(),
+            |born, at| flight.begin(born, at),
+            |state| loader(state, previous_given),
+        );
         let (born, answer) = load.await?;
         let mut gathered = state.gathered(0);
         self.compose(scope, key, born, &mut gathered, answer, previous)

@@ -17,10 +17,10 @@ mod scope;
 mod tiers;
 
 pub use announce::Invalidated;
-pub use limits::SourceLimits;
 pub(crate) use batch::{BatchAnswers, BatchFuture, BatchLoader};
 pub(crate) use follow::follow;
 pub(crate) use limits::SourceLimit;
+pub use limits::SourceLimits;
 pub(crate) use load::{Answer, LoadFuture, Loader};
 pub(crate) use nested::LoadState;
 pub(crate) use scope::{Scope, ValueCodec};
@@ -106,9 +106,16 @@ impl Engine {
     /// The rule and the lease on one entry: `confirmed` must have been loaded before the entry was looked at; the
     /// clock is read last, and that reading is returned.
     #[inline]
-    pub(crate) fn judge(&self, scope: &Scope, key: &Key, entry: &Entry, confirmed: Confirmed) -> (Verdict, Nanos) {
+    pub(crate) fn judge(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        entry: &Entry,
+        confirmed: Confirmed,
+    ) -> (Verdict, Nanos) {
         let born = entry.local();
-        let verdict = self.fences.check_local(born, &entry.dependencies, &entry.checked, || scope.path_of(key));
+        let verdict =
+            self.fences.check_local(born, &entry.dependencies, &entry.checked, || scope.path_of(key));
         #[cfg(larder_seeded_bug = "lease_after_rule")]
         let confirmed = self.fences.lease().load();
         let now = self.time.now();

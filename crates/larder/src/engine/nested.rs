@@ -83,7 +83,13 @@ pub(crate) fn holds_place_at(source: usize) -> bool {
 
 /// Adds an entry served inside a load to what that load's entry depends on.
 #[cold]
-pub(crate) fn served(engine: usize, tenant: &Path, key: impl FnOnce() -> Path, entry: &Entry, remaining: Duration) {
+pub(crate) fn served(
+    engine: usize,
+    tenant: &Path,
+    key: impl FnOnce() -> Path,
+    entry: &Entry,
+    remaining: Duration,
+) {
     let Ok(state) = LOADING.try_with(Arc::clone) else { return };
     let key = (state.engine == engine).then(key);
     for at in 0..state.keys.len() {

@@ -6,7 +6,9 @@ use crate::error::Error;
 use crate::memory::{Entry, Key};
 use crate::observe::{Count, RegionStats};
 use crate::outcome::{Freshness, Served, Source};
-use larder_core::plan::{Finding, FlightPlan, Followed, Joined, LoadEnd, ReadPlan, Refresh, Serve, Step, Want};
+use larder_core::plan::{
+    Finding, FlightPlan, Followed, Joined, LoadEnd, ReadPlan, Refresh, Serve, Step, Want,
+};
 use larder_core::port::Nanos;
 use larder_core::{Life, Verdict};
 use std::sync::Arc;
@@ -38,7 +40,14 @@ impl Seen {
     }
 
     /// Takes in what one tier held.
-    fn entry(&mut self, entry: Arc<Entry>, source: Source, verdict: Verdict, life: Life, stats: &RegionStats) -> Step {
+    fn entry(
+        &mut self,
+        entry: Arc<Entry>,
+        source: Source,
+        verdict: Verdict,
+        life: Life,
+        stats: &RegionStats,
+    ) -> Step {
         self.miss = match (verdict, life) {
             (Verdict::Invalidated, _) => Count::MissInvalidated,
             (Verdict::BelowFloor, _) => Count::MissBelowFloor,
@@ -199,7 +208,13 @@ impl Engine {
     }
 
     /// Starts a load in the background, unless the key has one.
-    pub(super) fn refresh(self: &Arc<Self>, scope: &Arc<Scope>, key: &Key, entry: &Arc<Entry>, loader: Loader) {
+    pub(super) fn refresh(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        key: &Key,
+        entry: &Arc<Entry>,
+        loader: Loader,
+    ) {
         let Some(flight) = self.flights.start(key) else { return };
         scope.stats.add(Count::Refresh);
         flight.plan().detach();
@@ -230,7 +245,9 @@ impl Engine {
             None => LoadEnd::Slow,
         };
         match (seen.plan.loaded(end), landed, seen.fallback.take()) {
-            (Step::Serve(Serve::Fallback), None, Some(fallback)) => Ok(self.fall_back(scope, fallback, freshness)),
+            (Step::Serve(Serve::Fallback), None, Some(fallback)) => {
+                Ok(self.fall_back(scope, fallback, freshness))
+            }
             (Step::Serve(Serve::Fallback), _, Some(fallback)) => {
                 Ok(self.fall_back(scope, fallback, Freshness::OriginFailed))
             }

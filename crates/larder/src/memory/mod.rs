@@ -8,8 +8,8 @@ mod entry;
 mod key;
 
 pub(crate) use entry::{Entry, OVERHEAD_BYTES, Value};
-pub use key::Key;
 pub(crate) use key::Carried;
+pub use key::Key;
 
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
@@ -93,7 +93,10 @@ impl Memory {
             .build()
             .unwrap_or_else(|error| unreachable!("all required options are set: {error}"));
         let lifecycle = Evictions(evicted.clone());
-        Memory { cache: Cache::with_options(options, Weight { least }, Carried::default(), lifecycle), evicted }
+        Memory {
+            cache: Cache::with_options(options, Weight { least }, Carried::default(), lifecycle),
+            evicted,
+        }
     }
 
     #[inline]

@@ -177,7 +177,7 @@ impl Engine {
     }
 
     async fn confirm(&self, seen: &mut Seen) -> Step {
-        let renewed = self.catch_up().await.is_ok();
+        let renewed = self.confirm_lease().await;
         seen.fallback = None;
         seen.plan.confirmed(renewed)
     }
@@ -349,7 +349,7 @@ impl Engine {
                 Followed::Take => return Some(Ok(entry)),
                 Followed::Confirm if !confirmed_once => {
                     confirmed_once = true;
-                    if self.catch_up().await.is_err() {
+                    if !self.confirm_lease().await {
                         return None;
                     }
                 }

@@ -108,5 +108,9 @@ impl Engine {
         if !self.memory.insert(key.clone(), entry.clone()) {
             scope.stats.add(Count::TooLarge);
         }
+        // A load that outlived the close: memory was cleared before, and nobody follows the journal any more.
+        if self.stop.is_cancelled() {
+            self.memory.remove(key);
+        }
     }
 }

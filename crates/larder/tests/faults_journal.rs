@@ -102,7 +102,11 @@ async fn without_the_journal_bounded_regions_load_and_share_loads_and_eventual_o
     rig.journal.set_unreachable(false);
     rig.origin.unhold();
     let read = load(&rig, &region).await;
-    assert_eq!((*read, read.source()), (2, Source::Memory), "reachable again: what was loaded meanwhile is good");
+    assert_eq!(
+        (*read, read.source()),
+        (2, Source::Memory),
+        "reachable again: what was loaded meanwhile is good"
+    );
     assert!(rig.cache.stats().journal.last_error.is_none());
 }
 

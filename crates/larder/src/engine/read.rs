@@ -305,10 +305,16 @@ impl Engine {
         if nested::is_loading_key(key) {
             return (Flights::alone(), true);
         }
+        // A flight that has yet to begin may be waiting for the very place this task holds.
+        let holds_place = nested::holds_place_at(scope.source.identity());
         self.flights.join(key, |flight| {
-            let verdict = match flight.began() {
+            let verdict = match flight.began().map(|began| began.born) {
+                None if holds_place => return false,
                 None => Verdict::Fresh,
-                Some(began) => self.judge_birth(scope, key, began.born.map_or(0, |born| born.local)),
+                // Begun before any history was adopted: of no use to whoever comes later, but if each of those began
+                // a load at once, there would be as many loads as readers. They wait, and then load together.
+                Some(None) => Verdict::Unconfirmed,
+                Some(Some(born)) => self.judge_birth(scope, key, born.local),
             };
             flight.plan().join(verdict) == Joined::Follow
         })

@@ -1,4 +1,5 @@
 //! The SQLite journal and its file: damage, replacement, other connections, refusals.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use larder::journal::{SqliteJournal, SqliteJournalOptions};
 use larder::outbox;

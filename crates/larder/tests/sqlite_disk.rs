@@ -3,6 +3,7 @@
 //! The limit on file size (`RLIMIT_FSIZE`) makes every write beyond it fail, for root too. It holds for a process, so
 //! each test runs this binary again, with the signal ignored that would end it, and sets the limit there. Linux
 //! only, for the command `prlimit`.
+#![allow(clippy::unwrap_used)]
 #![cfg(target_os = "linux")]
 
 use larder::journal::SqliteJournal;

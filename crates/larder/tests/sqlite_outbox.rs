@@ -1,4 +1,5 @@
 //! The outbox: a record lives or dies with the transaction it was written in.
+#![allow(clippy::unwrap_used)]
 
 use larder::journal::{RECORD_BYTES_MAX, SqliteJournal, SqliteJournalOptions};
 use larder::outbox;

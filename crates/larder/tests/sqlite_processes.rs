@@ -2,6 +2,7 @@
 //!
 //! A test that needs another process runs this test binary again, asking for one of the `child_` tests, which do
 //! nothing unless told where the database is.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use larder::journal::SqliteJournal;
 use larder::outbox;

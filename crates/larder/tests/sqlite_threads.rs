@@ -1,5 +1,6 @@
 //! Nothing is left when a journal or a store is closed or dropped. Alone in its file: it counts the threads and files
 //! of the whole process.
+#![allow(clippy::unwrap_used)]
 #![cfg(target_os = "linux")]
 
 use larder::journal::{MemoryJournal, SqliteJournal};

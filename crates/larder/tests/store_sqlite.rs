@@ -1,4 +1,5 @@
 //! The SQLite store and its file: expiry, the size cap, damage, refusals.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use larder::store::{SqliteStore, SqliteStoreOptions};
 use larder::testing::ManualClock;

@@ -6,8 +6,14 @@
 //! [`port`]s.
 
 mod decode;
+mod envelope;
+pub mod expiry;
+mod fences;
+mod lease;
+mod level;
 mod path;
 mod pattern;
+pub mod plan;
 pub mod port;
 mod position;
 mod record;
@@ -16,6 +22,11 @@ mod tag;
 mod target;
 
 pub use decode::Malformed;
+pub use envelope::{Content, Envelope, EnvelopeHead, Limits, Packing, Rejected};
+pub use expiry::{Expiry, FailSafe, Life, Override, Times};
+pub use fences::{Birth, Dependencies, Fences, Gap, Verdict};
+pub use lease::{Confirmed, Lease};
+pub use level::{Bound, Level};
 pub use path::{Path, Tenant};
 pub use pattern::{Pattern, PatternError};
 pub use position::{Epoch, Link, Stamp};

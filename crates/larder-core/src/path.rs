@@ -84,12 +84,6 @@ impl Path {
     pub fn segments(&self) -> &Segments {
         &self.0
     }
-
-    /// The tenant's segment, encoded.
-    pub(crate) fn tenant_bytes(&self) -> &[u8] {
-        let end = self.0.iter().next().map_or(0, |(_, end)| end);
-        &self.0.as_bytes()[..end]
-    }
 }
 
 impl fmt::Display for Path {

@@ -47,30 +47,35 @@ impl Pattern {
 
     /// Adds: one segment of exactly this type and value.
     #[must_use]
-    pub fn exact(mut self, value: impl ToSegment) -> Self {
-        self.0.push(Part::Exact(Segments::builder().with(value).finish()));
-        self
+    pub fn exact(self, value: impl ToSegment) -> Self {
+        self.with(Part::Exact(Segments::builder().with(value).finish()))
     }
 
     /// Adds: any one segment.
     #[must_use]
-    pub fn any(mut self) -> Self {
-        self.0.push(Part::Any);
-        self
+    pub fn any(self) -> Self {
+        self.with(Part::Any)
     }
 
-    /// Adds: whatever segments remain. Nothing can follow; parts added after it never match.
+    /// Adds: whatever segments remain, none included. Nothing is left for parts added after it: they are ignored.
     #[must_use]
-    pub fn rest(mut self) -> Self {
-        self.0.push(Part::Rest);
-        self
+    pub fn rest(self) -> Self {
+        self.with(Part::Rest)
     }
 
     /// Adds: one segment whose text matches `glob` (`*` any run, `?` one character, `\` takes the next literally).
-    /// Integers and truth values match by their usual spelling.
+    /// Integers and truth values match by their usual spelling. Raw bytes and the absent segment have none: only
+    /// a glob of nothing but stars takes them. A glob that ends in a single `\` matches nothing.
     #[must_use]
-    pub fn glob(mut self, glob: &str) -> Self {
-        self.0.push(Part::Glob(glob.into()));
+    pub fn glob(self, glob: &str) -> Self {
+        self.with(Part::Glob(glob.into()))
+    }
+
+    /// Nothing follows [`Part::Rest`], so that what a pattern matches has one encoding.
+    fn with(mut self, part: Part) -> Self {
+        if self.0.last() != Some(&Part::Rest) {
+            self.0.push(part);
+        }
         self
     }
 
@@ -144,6 +149,9 @@ impl Pattern {
         let mut reader = Reader::new(bytes);
         let mut parts = Vec::new();
         while !reader.is_empty() {
+            if parts.last() == Some(&Part::Rest) {
+                return Err(Malformed::new("nothing can follow the rest of a pattern"));
+            }
             parts.push(match reader.byte()? {
                 0 => {
                     let len = reader.length()?;
@@ -212,9 +220,8 @@ fn split_unescaped(text: &str) -> Option<Vec<&str>> {
 fn glob_segment(glob: &str, segment: Segment<'_>) -> bool {
     match segment {
         Segment::Text(text) => glob_text(glob, text),
-        // A run of bytes has no spelling: only a pattern that takes anything takes it.
-        Segment::Bytes(_) => glob.chars().all(|c| c == '*'),
-        Segment::None => false,
+        // These have no spelling: only a glob that takes anything takes them; the empty one takes the empty text.
+        Segment::Bytes(_) | Segment::None => !glob.is_empty() && glob.chars().all(|c| c == '*'),
         other => glob_text(glob, &other.to_string()),
     }
 }

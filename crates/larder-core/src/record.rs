@@ -14,7 +14,11 @@ pub struct Cause(Box<str>);
 impl Cause {
     /// A cause of these words; cut to [`CAUSE_BYTES_MAX`] bytes. Put no secrets in it: it is shown.
     pub fn new(words: &str) -> Self {
-        Cause(words[..words.floor_char_boundary(CAUSE_BYTES_MAX)].into())
+        let mut end = words.len().min(CAUSE_BYTES_MAX);
+        while !words.is_char_boundary(end) {
+            end -= 1;
+        }
+        Cause(words[..end].into())
     }
 
     /// The words.

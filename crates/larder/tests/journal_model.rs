@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 const NS: &str = "model";
-const RECORDS_MAX: u64 = 70;
+const RECORDS_MAX: u64 = 20;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -32,8 +32,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (1..40u8).prop_map(Step::Append),
-        4 => (1..40u8, any::<bool>()).prop_map(|(records, commit)| Step::Outbox { records, commit }),
+        2 => (1..70u8).prop_map(Step::Append),
+        4 => (1..70u8, any::<bool>()).prop_map(|(records, commit)| Step::Outbox { records, commit }),
         2 => Just(Step::Savepoint),
         1 => Just(Step::Roll),
         1 => Just(Step::RollStale),

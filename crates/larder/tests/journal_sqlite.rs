@@ -138,6 +138,7 @@ async fn an_idle_journal_lets_go_of_a_file_that_was_replaced() {
     db.shell("cat $BACKUP > $APP; rm -f $APP-wal $APP-shm");
     // The backup is not in WAL mode, and cannot be while anybody holds on to what was there before.
     let other = Connection::open(db.path()).unwrap();
+    other.busy_timeout(Duration::ZERO).unwrap();
     let to_wal = || other.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0));
     let deadline = std::time::Instant::now() + HINT_MAX;
     while to_wal().is_err() {

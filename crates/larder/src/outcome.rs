@@ -1,5 +1,6 @@
 //! What a read returns: the value, where it came from, how old it is, and whether and why it is stale.
 
+use crate::error::Error;
 use crate::memory::{Entry, Typed};
 use larder_core::port::Nanos;
 use std::fmt;
@@ -122,11 +123,11 @@ impl<T> fmt::Debug for Outcome<T> {
 /// Turns "the origin has nothing under this key" from an error into `None`.
 pub trait AbsentAsNone<T> {
     /// `Ok(None)` for an absent key; every other error stays one.
-    fn absent_as_none(self) -> Result<Option<T>, crate::Error>;
+    fn absent_as_none(self) -> Result<Option<T>, Error>;
 }
 
-impl<T> AbsentAsNone<T> for Result<T, crate::Error> {
-    fn absent_as_none(self) -> Result<Option<T>, crate::Error> {
+impl<T> AbsentAsNone<T> for Result<T, Error> {
+    fn absent_as_none(self) -> Result<Option<T>, Error> {
         match self {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.is_absent() => Ok(None),

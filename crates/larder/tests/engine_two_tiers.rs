@@ -51,8 +51,14 @@ async fn what_was_invalidated_while_it_was_only_in_the_store_is_a_miss_when_it_i
         let writer = rig.another().await;
         writer.invalidate([target.clone()]).await.unwrap();
         let restarted = rig.another().await.region::<u64>("slots", eventual()).unwrap();
-        assert!(restarted.get(key![7, "a"]).await.unwrap().is_none(), "{target} was not applied to the store");
-        assert!(restarted.get(key![7, "a"]).await.unwrap().is_none(), "{target}: kept in memory all the same");
+        assert!(
+            restarted.get(key![7, "a"]).await.unwrap().is_none(),
+            "{target} was not applied to the store"
+        );
+        assert!(
+            restarted.get(key![7, "a"]).await.unwrap().is_none(),
+            "{target}: kept in memory all the same"
+        );
     }
 }
 
@@ -89,7 +95,10 @@ async fn what_was_loaded_between_a_fence_and_its_record_may_miss_but_never_lies(
     hold.reached_by(1).await;
     assert!(region.get(key![7, "a"]).await.unwrap().is_none(), "fenced before the journal answers");
     load(&rig, &region).await.unwrap();
-    assert!(region.get(key![7, "a"]).await.unwrap().is_some(), "a load after the fence is good until the record");
+    assert!(
+        region.get(key![7, "a"]).await.unwrap().is_some(),
+        "a load after the fence is good until the record"
+    );
     rig.origin.write();
     drop(hold);
     writing.await.unwrap().unwrap();

@@ -9,15 +9,8 @@ use larder::{Error, Outcome, Pattern, Policy, Region, Segments, Target, key, tag
 use tokio::task::JoinHandle;
 
 /// Every way to say that the value has changed.
-const WRITES: [Write; 7] = [
-    Write::Key,
-    Write::Tag,
-    Write::Prefix,
-    Write::Pattern,
-    Write::Region,
-    Write::Everything,
-    Write::Remove,
-];
+const WRITES: [Write; 7] =
+    [Write::Key, Write::Tag, Write::Prefix, Write::Pattern, Write::Region, Write::Everything, Write::Remove];
 
 #[derive(Clone, Copy, Debug)]
 enum Write {
@@ -113,9 +106,10 @@ async fn a_batch_overtaken_by_an_invalidation_leaves_no_hit_of_its_keys() {
         let (rig, region) = rig(eventual()).await;
         rig.origin.hold();
         let (handle, loader) = (region.clone(), rig.origin.load_many());
-        let reading = tokio::spawn(async move {
-            handle.get_many_or_load([key![7, "2026-11-20"], slot()], loader).await
-        });
+        let reading =
+            tokio::spawn(
+                async move { handle.get_many_or_load([key![7, "2026-11-20"], slot()], loader).await },
+            );
         rig.origin.reached().await;
         let version = write.commit(&rig, &region).await;
         rig.origin.release();
@@ -182,7 +176,11 @@ async fn a_reader_that_comes_after_the_invalidation_does_not_join_the_old_load()
         assert_eq!(*late.await.unwrap().unwrap(), version, "{write:?}");
         first.await.unwrap().unwrap();
         settle().await;
-        assert_eq!(**region.get(slot()).await.unwrap().as_ref().unwrap(), version, "{write:?}: the old load came last");
+        assert_eq!(
+            **region.get(slot()).await.unwrap().as_ref().unwrap(),
+            version,
+            "{write:?}: the old load came last"
+        );
     }
 }
 

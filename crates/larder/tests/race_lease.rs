@@ -71,6 +71,10 @@ fn a_renewal_in_the_middle_of_a_check_does_not_bless_it() {
             std::hint::spin_loop();
         }
         runtime.block_on(cache.sync()).unwrap();
-        assert_eq!(reader.join().unwrap(), version, "round {round}: a renewal blessed a check made before it");
+        assert_eq!(
+            reader.join().unwrap(),
+            version,
+            "round {round}: a renewal blessed a check made before it"
+        );
     }
 }

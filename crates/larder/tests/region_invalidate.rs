@@ -51,7 +51,8 @@ async fn a_pattern_reaches_the_keys_it_matches_in_its_region() {
     let rig = Rig::new().await;
     let region = rig.region(eventual());
     let other = rig.cache.region::<u64>("other", eventual()).unwrap();
-    let keys = [key![7, "2026-11-21"], key![8, "2026-11-22"], key![7, "2026-12-01"], key![7, "2026-11-21", 1]];
+    let keys =
+        [key![7, "2026-11-21"], key![8, "2026-11-22"], key![7, "2026-12-01"], key![7, "2026-11-21", 1]];
     fill(&rig, &region, &keys).await;
     fill(&rig, &other, &keys).await;
     region.invalidate_pattern(Pattern::parse("*/2026-11-*").unwrap()).await.unwrap();
@@ -85,9 +86,11 @@ async fn what_is_loaded_after_an_invalidation_is_a_hit() {
 async fn the_tags_of_the_newest_load_count() {
     let rig = Rig::new().await;
     let region = rig.region(eventual());
-    let load = |n: u64| async move |load: larder::Load<u64>| {
-        load.tag(tag!["n", n]);
-        Ok::<_, std::io::Error>(n)
+    let load = |n: u64| {
+        async move |load: larder::Load<u64>| {
+            load.tag(tag!["n", n]);
+            Ok::<_, std::io::Error>(n)
+        }
     };
     region.get_or_load(key![1], load(1)).await.unwrap();
     region.invalidate(key![1]).await.unwrap();

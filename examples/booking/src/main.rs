@@ -1,2 +1,10 @@
-//! Booking.
+//! Booking: an appointment service on Larder, and the load generator that shows what the cache is worth.
+
+mod cached;
+mod db;
+mod domain;
+mod error;
+mod service;
+mod time;
+
 fn main() {}

@@ -4,7 +4,9 @@ mod cached;
 mod db;
 mod domain;
 mod error;
+mod history;
 mod service;
 mod time;
+mod workload;
 
 fn main() {}

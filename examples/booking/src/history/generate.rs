@@ -2,8 +2,6 @@
 //!
 //! The load generator calls it when no file is given. The same seed and size give the same history.
 
-use std::collections::BTreeMap;
-
 use fastrand::Rng;
 
 use crate::db::seed::{BranchPlan, CompanyPlan, PastAppointment, ServicePlan};
@@ -244,17 +242,6 @@ pub(crate) fn customer_name(number: u32) -> String {
 fn shuffled<T>(mut items: Vec<T>, rng: &mut Rng) -> Vec<T> {
     rng.shuffle(&mut items);
     items
-}
-
-/// Bookings by (company, branch, day), most booked first: what people look at.
-pub(crate) fn popular_days(history: &History) -> Vec<(usize, usize, Day)> {
-    let mut counts: BTreeMap<(usize, usize, Day), usize> = BTreeMap::new();
-    for booking in &history.bookings {
-        *counts.entry((booking.company, booking.branch, booking.day)).or_default() += 1;
-    }
-    let mut days: Vec<_> = counts.into_iter().collect();
-    days.sort_by_key(|&(place, count)| (std::cmp::Reverse(count), place));
-    days.into_iter().map(|(place, _)| place).collect()
 }
 
 #[cfg(test)]

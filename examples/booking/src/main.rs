@@ -11,8 +11,11 @@ mod db;
 mod domain;
 mod error;
 mod history;
+mod http;
 mod report;
 mod service;
+#[cfg(test)]
+mod testing;
 mod time;
 mod workload;
 
@@ -29,7 +32,7 @@ fn main() -> ExitCode {
         Err(error) => return failed(&format!("no runtime: {error}")),
     };
     let outcome = match cli.command {
-        Some(Command::Serve(_)) => Err("not yet".to_owned()),
+        Some(Command::Serve(args)) => runtime.block_on(http::serve(args)).map_err(|error| error.to_string()),
         None => runtime.block_on(bench::bench(cli.bench)).map_err(|error| error.to_string()),
     };
     match outcome {

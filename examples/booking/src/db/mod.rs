@@ -8,6 +8,8 @@ pub(crate) mod read;
 pub(crate) mod schema;
 pub(crate) mod seed;
 pub(crate) mod statistics;
+#[cfg(test)]
+mod tests;
 pub(crate) mod write;
 pub(crate) mod writer;
 

@@ -15,6 +15,7 @@ use crate::history::hotel_csv::{self, ImportError};
 use crate::history::{History, generate};
 use crate::report::{self, Report, RunReport};
 use crate::service::{BookingService, ServiceConfig};
+use crate::signals::asked_to_stop;
 use crate::workload::plan::Plan;
 use crate::workload::tally::Live;
 use crate::workload::{self, Measured, Pace, Stop};
@@ -43,7 +44,7 @@ pub(crate) enum BenchError {
 /// When a file cannot be replayed or the service fails; refused bookings and stale reads are results.
 pub(crate) async fn bench(args: BenchArgs) -> Result<(), BenchError> {
     let history = history(&args)?;
-    let stop = stop_on_ctrl_c();
+    let stop = stop_when_asked();
     let modes = match args.cache {
         Some(mode) => vec![mode],
         None => vec![CacheMode::None, CacheMode::Ttl, CacheMode::Larder],
@@ -118,14 +119,13 @@ fn print(args: &BenchArgs, report: &Report) -> Result<(), BenchError> {
     Ok(())
 }
 
-fn stop_on_ctrl_c() -> Stop {
+fn stop_when_asked() -> Stop {
     let stop = Stop::default();
     let at_signal = stop.clone();
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            at_signal.set();
-            console::message("stopping; what was measured so far follows");
-        }
+        asked_to_stop().await;
+        at_signal.set();
+        console::message("stopping; what was measured so far follows");
     });
     stop
 }

@@ -14,6 +14,7 @@ mod history;
 mod http;
 mod report;
 mod service;
+mod signals;
 #[cfg(test)]
 mod testing;
 mod time;

@@ -23,6 +23,7 @@ use crate::db::Durability;
 use crate::error::ServiceError;
 use crate::history::generate;
 use crate::service::{BookingService, ServiceConfig};
+use crate::signals::asked_to_stop;
 
 /// The largest request body.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -104,28 +105,4 @@ fn greet(address: SocketAddr, service: &BookingService, seeded: bool) {
          curl {url}/companies/1/statistics\n  \
          curl {url}/admin/cache/health\n\nCtrl-C stops it."
     ));
-}
-
-async fn asked_to_stop() {
-    let interrupt = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            // Without the handler the system's own applies, so there is nothing to wait for here.
-            std::future::pending::<()>().await;
-        }
-    };
-    #[cfg(unix)]
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! {
-        () = interrupt => {}
-        () = terminate => {}
-    }
 }

@@ -22,7 +22,7 @@ use plan::Plan;
 use tally::{Live, Tally};
 use user::User;
 
-/// Set once, by Ctrl-C: everyone finishes what they are at and stops.
+/// Set once, by a signal or a failure: everyone finishes what they are at and stops.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stop(Arc<AtomicBool>);
 

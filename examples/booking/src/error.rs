@@ -3,11 +3,13 @@
 //! The service and the database raise these; HTTP and the load generator read them. Never carries SQL text or
 //! customer names.
 
+use std::sync::Arc;
+
 use crate::domain::{AppointmentId, StaffId};
 use crate::time::Minute;
 
-/// Why the service did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+/// Why the service did not do what it was asked. Cheap to clone: everyone who waited for one load shares its error.
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum ServiceError {
     /// A field of the request is not acceptable.
     #[error("field `{field}`: got {value}, expected {expected}")]
@@ -29,7 +31,7 @@ pub(crate) enum ServiceError {
     Cache(String),
     /// The database failed.
     #[error("database: {0}")]
-    Database(#[from] rusqlite::Error),
+    Database(Arc<rusqlite::Error>),
     /// The database file cannot be used.
     #[error("database {path}: {reason}")]
     Open { path: String, reason: String },
@@ -48,5 +50,11 @@ impl ServiceError {
     /// The database said that someone else holds the time.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, ServiceError::Taken { .. })
+    }
+}
+
+impl From<rusqlite::Error> for ServiceError {
+    fn from(error: rusqlite::Error) -> ServiceError {
+        ServiceError::Database(Arc::new(error))
     }
 }

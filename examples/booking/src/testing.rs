@@ -29,16 +29,14 @@ pub(crate) fn monday() -> Day {
 impl Demo {
     pub(crate) async fn new(cache: CacheMode) -> Demo {
         let directory = tempfile::tempdir().unwrap();
-        let config = ServiceConfig {
-            database: directory.path().join("app.db"),
-            store: directory.path().join("cache.db"),
-            cache,
-            durability: Durability::Process,
-            readers: 2,
-        };
-        let service = Arc::new(BookingService::open(config).await.unwrap());
+        let service = open(&directory, cache, "cache.db").await;
         let companies = service.seed_if_empty(Arc::new(generate::demo())).await.unwrap().unwrap();
         Demo { service, companies, directory }
+    }
+
+    /// Another service on the same database, with its second tier in `store`.
+    pub(crate) async fn reopened(&self, cache: CacheMode, store: &str) -> Arc<BookingService> {
+        open(&self.directory, cache, store).await
     }
 
     /// A day of the company's first branch; `service` counts from 0.
@@ -75,4 +73,15 @@ impl Demo {
     pub(crate) async fn slots(&self, query: AvailabilityQuery) -> Vec<Slot> {
         self.service.availability(query).await.unwrap().slots.clone()
     }
+}
+
+async fn open(directory: &TempDir, cache: CacheMode, store: &str) -> Arc<BookingService> {
+    let config = ServiceConfig {
+        database: directory.path().join("app.db"),
+        store: directory.path().join(store),
+        cache,
+        durability: Durability::Process,
+        readers: 2,
+    };
+    Arc::new(BookingService::open(config).await.unwrap())
 }

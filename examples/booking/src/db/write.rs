@@ -197,7 +197,7 @@ fn refusal(error: rusqlite::Error, staff: StaffId, starts: Minute) -> ServiceErr
         {
             ServiceError::Taken { staff: Some(staff), starts }
         }
-        _ => ServiceError::Database(error),
+        _ => error.into(),
     }
 }
 

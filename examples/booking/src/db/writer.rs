@@ -38,8 +38,6 @@ impl Writer {
                     // sees `Closing`, and the others go on.
                     let _ = catch_unwind(AssertUnwindSafe(|| job(&mut connection)));
                 }
-                // Leaves a small file behind; a failure costs nothing but that.
-                let _ = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE");
             })
             .map_err(|error| ServiceError::Open {
                 path,

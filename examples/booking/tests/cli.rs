@@ -71,6 +71,13 @@ fn json_is_one_object_of_the_promised_shape_and_no_files_stay() {
         assert!(run["booked"].as_u64() > Some(0) && run["reads"].as_u64() > Some(0), "{run}");
         assert!(run["booked"].as_u64() <= run["bookings"].as_u64(), "{run}");
     }
+    for run in &runs[1..] {
+        let hits = run["hits"]["l1"].as_u64().unwrap() + run["hits"]["l2"].as_u64().unwrap();
+        let reads = run["reads"].as_u64().unwrap();
+        assert!(hits > 0 && hits < reads && run["loads"].as_u64().unwrap() < reads, "{run}");
+        assert!((run["hit_rate"].as_f64().unwrap() - hits as f64 / reads as f64).abs() < 0.001, "{run}");
+    }
+    assert_eq!(runs[2]["stale_reads"], 0, "Larder kept its bound: {}", runs[2]);
     let none = &runs[0];
     assert_eq!(
         (&none["stale_reads"], &none["late_reads"], &none["offered_taken"]),
@@ -221,4 +228,54 @@ fn serve_refuses_a_file_that_is_not_its_own() {
         "{}",
         text(&output.stderr)
     );
+}
+
+/// Who is free at nine, by the answer of a whole day.
+#[cfg(unix)]
+fn free_at_nine(address: &str) -> Vec<i64> {
+    let (status, shown) = ask(address, "GET /companies/1/branches/1/availability?service=1&day=2027-03-01", "");
+    assert_eq!(status, 200, "{shown}");
+    let slots = shown["slots"].as_array().unwrap();
+    let nine = slots.iter().find(|slot| slot["starts"] == "2027-03-01T09:00");
+    nine.map(|slot| slot["staff"].as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect()).unwrap_or_default()
+}
+
+#[cfg(unix)]
+fn book_at_nine(address: &str, staff: i64) {
+    let body = format!(r#"{{"service": 1, "starts": "2027-03-01T09:00", "staff": {staff}, "customer": "Ada"}}"#);
+    let (status, made) = ask(address, "POST /companies/1/branches/1/appointments", &body);
+    assert_eq!(status, 201, "{made}");
+}
+
+#[cfg(unix)]
+#[test]
+fn killed_at_once_after_a_booking_it_neither_forgets_it_nor_offers_the_slot_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut booked = Vec::new();
+    for _ in 0..4 {
+        let (mut child, address) = serve(directory.path(), "larder");
+        let free = free_at_nine(&address);
+        assert_eq!(free.len(), 5 - booked.len());
+        assert!(booked.iter().all(|staff| !free.contains(staff)), "{free:?} after {booked:?}");
+        assert_eq!(free_at_nine(&address), free);
+        book_at_nine(&address, free[0]);
+        booked.push(free[0]);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn without_a_usable_second_tier_the_bookings_go_on_and_health_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    // A directory where the second tier's file should be: even root cannot open that as a database.
+    std::fs::create_dir(directory.path().join("shop.cache.db")).unwrap();
+    let (child, address) = serve(directory.path(), "larder");
+    let free = free_at_nine(&address);
+    book_at_nine(&address, free[0]);
+    assert_eq!(free_at_nine(&address), free[1..]);
+    let (status, health) = ask(&address, "GET /admin/cache/health", "");
+    assert_eq!((status, &health["status"]), (200, &"degraded".into()), "{health}");
+    stop(child);
 }

@@ -14,7 +14,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::cached::{Read, Source};
+use crate::cached::Read;
 use crate::db::write::Written;
 use crate::domain::{AvailabilityQuery, Branch, Company, NewAppointment};
 use crate::http::error::ApiError;
@@ -162,13 +162,8 @@ async fn changed(service: &BookingService, written: Written) -> Json<Appointment
 }
 
 /// The body, and in the header of RFC 9211 where it came from.
-fn shown<T>(read: &Read<T>, body: impl Serialize) -> Response {
-    let status = match read.source {
-        Source::L1 => "larder; hit; detail=l1",
-        Source::L2 => "larder; hit; detail=l2",
-        Source::Origin => "larder; fwd=miss",
-    };
-    ([("cache-status", status)], Json(body)).into_response()
+fn shown<T: Send + Sync + 'static>(read: &Read<T>, body: impl Serialize) -> Response {
+    ([("cache-status", read.cache_status())], Json(body)).into_response()
 }
 
 fn now() -> Minute {

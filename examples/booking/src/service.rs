@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::Transaction;
 
-use crate::cached::health::{Health, OriginHealth};
+use crate::cached::health::Health;
 use crate::cached::{self, CacheMode, Caching, Read};
 use crate::db::seed::{self, CompanyPlan, SeededCompany};
 use crate::db::write::{self, Written};
@@ -47,9 +47,10 @@ impl BookingService {
     /// # Errors
     /// `Open` when the database file cannot be used, `Cache` when the cache cannot be built.
     pub(crate) async fn open(config: ServiceConfig) -> Result<BookingService, ServiceError> {
-        let ServiceConfig { database: path, store: _, cache: mode, durability, readers } = config;
+        let ServiceConfig { database: path, store, cache: mode, durability, readers } = config;
         let database = blocking(move || Database::open(&path, durability, readers)).await?;
-        Ok(BookingService { mode, database: Arc::new(database), caching: Caching::None })
+        let caching = Caching::build(mode, database.path(), &store).await?;
+        Ok(BookingService { mode, database: Arc::new(database), caching })
     }
 
     /// The database file.
@@ -165,19 +166,20 @@ impl BookingService {
         self.database.writer.write(write).await
     }
 
-    /// Waits until the cache knows every change committed so far. A cache that cannot is no reason to fail: its level
-    /// still bounds what it serves.
-    pub(crate) async fn catch_up(&self) {}
+    /// Waits until the cache knows every change committed so far.
+    pub(crate) async fn catch_up(&self) {
+        self.caching.catch_up().await;
+    }
 
     /// How the cache is.
     pub(crate) async fn cache_health(&self) -> Health {
         let serving = self.companies().await.is_ok();
-        let origin = OriginHealth { loads: self.origin().loads(), queries: self.origin().queries() };
-        Health { serving, status: "off", cache: self.mode.name(), origin }
+        self.caching.health(self.mode, serving, self.origin())
     }
 
     /// Finishes what was accepted and closes the database.
     pub(crate) async fn close(&self) {
+        self.caching.close().await;
         let database = Arc::clone(&self.database);
         let closed = blocking(move || {
             database.close();

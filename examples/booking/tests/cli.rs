@@ -233,16 +233,19 @@ fn serve_refuses_a_file_that_is_not_its_own() {
 /// Who is free at nine, by the answer of a whole day.
 #[cfg(unix)]
 fn free_at_nine(address: &str) -> Vec<i64> {
-    let (status, shown) = ask(address, "GET /companies/1/branches/1/availability?service=1&day=2027-03-01", "");
+    let (status, shown) =
+        ask(address, "GET /companies/1/branches/1/availability?service=1&day=2027-03-01", "");
     assert_eq!(status, 200, "{shown}");
     let slots = shown["slots"].as_array().unwrap();
     let nine = slots.iter().find(|slot| slot["starts"] == "2027-03-01T09:00");
-    nine.map(|slot| slot["staff"].as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect()).unwrap_or_default()
+    nine.map(|slot| slot["staff"].as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect())
+        .unwrap_or_default()
 }
 
 #[cfg(unix)]
 fn book_at_nine(address: &str, staff: i64) {
-    let body = format!(r#"{{"service": 1, "starts": "2027-03-01T09:00", "staff": {staff}, "customer": "Ada"}}"#);
+    let body =
+        format!(r#"{{"service": 1, "starts": "2027-03-01T09:00", "staff": {staff}, "customer": "Ada"}}"#);
     let (status, made) = ask(address, "POST /companies/1/branches/1/appointments", &body);
     assert_eq!(status, 201, "{made}");
 }

@@ -16,7 +16,9 @@ use larder::Outcome;
 use rusqlite::Transaction;
 
 use crate::db::OriginCounts;
-use crate::domain::{Availability, AvailabilityQuery, BranchId, CompanyId, Service, Staff, Statistics, Touched};
+use crate::domain::{
+    Availability, AvailabilityQuery, BranchId, CompanyId, Service, Staff, Statistics, Touched,
+};
 use crate::error::ServiceError;
 use health::Health;
 use regions::Regions;
@@ -112,7 +114,11 @@ impl Caching {
     ///
     /// # Errors
     /// `Cache` when the journal in the database cannot be used.
-    pub(crate) async fn build(mode: CacheMode, database: &Path, store: &Path) -> Result<Caching, ServiceError> {
+    pub(crate) async fn build(
+        mode: CacheMode,
+        database: &Path,
+        store: &Path,
+    ) -> Result<Caching, ServiceError> {
         Ok(match mode {
             CacheMode::None => Caching::None,
             CacheMode::Ttl => Caching::On(Box::new(Regions::by_ttl(store).await?)),

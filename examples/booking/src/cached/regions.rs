@@ -12,7 +12,9 @@ use larder::{Bytes, Cache, Level, Outcome, Policy, Region, Tag, Target, key, tag
 use rusqlite::Transaction;
 
 use crate::console;
-use crate::domain::{Availability, AvailabilityQuery, BranchId, CompanyId, Service, Staff, Statistics, Touched};
+use crate::domain::{
+    Availability, AvailabilityQuery, BranchId, CompanyId, Service, Staff, Statistics, Touched,
+};
 use crate::error::ServiceError;
 use crate::time::{Day, HOUR_MINUTES};
 use crate::workload::tally::BOUND;
@@ -45,11 +47,16 @@ impl Regions {
 
     /// Larder as intended: the journal is in the application's own database.
     pub(crate) async fn by_journal(database: &Path, store: &Path) -> Result<Regions, ServiceError> {
-        let journal = SqliteJournal::open(database).map_err(|error| ServiceError::Cache(error.to_string()))?;
+        let journal =
+            SqliteJournal::open(database).map_err(|error| ServiceError::Cache(error.to_string()))?;
         Self::build(Some(journal), store, Level::Bounded(BOUND)).await
     }
 
-    async fn build(journal: Option<SqliteJournal>, store: &Path, level: Level) -> Result<Regions, ServiceError> {
+    async fn build(
+        journal: Option<SqliteJournal>,
+        store: &Path,
+        level: Level,
+    ) -> Result<Regions, ServiceError> {
         let mut builder = Cache::builder(NAMESPACE).memory(Bytes::mib(MEMORY_MIB));
         if let Some(journal) = journal {
             builder = builder.journal(journal);
@@ -129,7 +136,11 @@ impl Regions {
 }
 
 /// Names what a change touches in the outbox, inside the change's own transaction.
-pub(crate) fn record(tx: &Transaction<'_>, touched: &Touched, cause: &'static str) -> Result<(), ServiceError> {
+pub(crate) fn record(
+    tx: &Transaction<'_>,
+    touched: &Touched,
+    cause: &'static str,
+) -> Result<(), ServiceError> {
     let hours = touched.hours.iter().map(|hour| hour_tag(touched.branch, *hour));
     let days = touched.days().into_iter().map(|key| day_tag(key.branch, key.day));
     let targets = hours.chain(days).chain([statistics_tag(touched.company)]).map(Target::tag);

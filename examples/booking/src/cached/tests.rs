@@ -157,7 +157,7 @@ async fn look_after_booking(mode: CacheMode) -> (Demo, Slot, Vec<Slot>, bool) {
     demo.service.catch_up().await;
     let began = Instant::now();
     let read = demo.service.availability(query).await.unwrap();
-    let verdict = oracle.judge_availability(&read, began);
+    let verdict = oracle.judge_availability(None, &read, began);
     assert_eq!(verdict.stale_for.is_some(), verdict.offered_taken);
     let slots = read.slots.clone();
     drop(read);

@@ -3,6 +3,8 @@
 //! The service calls it on the writer's thread. Each change raises the versions of what it touches and then calls
 //! the hook that names the same things to the cache's outbox, so the three live or die together. It never commits.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{ErrorCode, OptionalExtension, Transaction};
 
 use crate::db::read;
@@ -21,6 +23,8 @@ pub(crate) type Outbox<'a> = &'a dyn Fn(&Transaction<'_>, &Touched, &'static str
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
     pub(crate) appointment: Appointment,
+    /// The hours it touched, counted from 1970.
+    pub(crate) hours: BTreeSet<i64>,
     pub(crate) days: Vec<(DayKey, i64)>,
     pub(crate) company_version: i64,
 }
@@ -220,7 +224,8 @@ fn finish(
     }
     let company_version = raise_company(tx, touched.company)?;
     outbox(tx, touched, cause)?;
-    Ok(Written { appointment: read::appointment(tx, id)?, days, company_version })
+    let hours = touched.hours.clone();
+    Ok(Written { appointment: read::appointment(tx, id)?, hours, days, company_version })
 }
 
 fn raise_day(tx: &Transaction<'_>, key: DayKey) -> rusqlite::Result<i64> {

@@ -10,16 +10,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::db::write::Written;
-use crate::domain::{AppointmentId, Availability, CompanyId, DayKey, Slot, StaffId, Status};
-use crate::time::Minute;
+use crate::domain::{AppointmentId, Availability, BranchId, CompanyId, DayKey, Slot, StaffId, Status};
+use crate::time::{HOUR_MINUTES, Minute};
 
 /// Locks, so that users seldom wait for each other.
 const SHARDS: usize = 64;
 
-/// The thing that has a version.
+/// What versions are known of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Subject {
+enum Subject {
     Day(DayKey),
+    /// An hour of a branch, counted from 1970. Its versions are those of its day, as far as they touched the hour.
+    Hour(BranchId, i64),
     Company(CompanyId),
 }
 
@@ -43,7 +45,7 @@ pub(crate) struct Oracle {
 struct Known {
     /// Acknowledged versions, rising, each with the moment it became known, rising too.
     acknowledged: Vec<(i64, Instant)>,
-    /// Bookings of this day that hold their time, in no order.
+    /// Bookings that touch it and hold their time, in no order.
     taken: Vec<Taken>,
 }
 
@@ -53,7 +55,7 @@ struct Taken {
     staff: StaffId,
     starts: Minute,
     ends: Minute,
-    /// The day's version from which on it holds its time.
+    /// The day's version from which on it holds this time.
     version: i64,
     since: Instant,
 }
@@ -66,20 +68,41 @@ impl Oracle {
 
     /// A write was acknowledged: call it as soon as the service has answered.
     pub(crate) fn acknowledged(&self, written: &Written) {
+        let appointment = &written.appointment;
         for &(day, version) in &written.days {
-            let mut shard = self.shard(Subject::Day(day));
-            let known = shard.entry(Subject::Day(day)).or_default();
-            let now = known.acknowledge(version);
-            known.hold(written, day, version, now);
+            self.learn(Subject::Day(day), written, version);
+            let hours = written.hours.iter().filter(|hour| Minute(*hour * HOUR_MINUTES).day() == day.day);
+            for hour in hours {
+                self.learn(Subject::Hour(appointment.branch, *hour), written, version);
+            }
         }
-        let company = Subject::Company(written.appointment.company);
+        let company = Subject::Company(appointment.company);
         self.shard(company).entry(company).or_default().acknowledge(written.company_version);
     }
 
-    /// Judges an availability read that began at `began`.
-    pub(crate) fn judge_availability(&self, read: &Availability, began: Instant) -> Verdict {
-        let shard = self.shard(Subject::Day(read.day));
-        let Some(known) = shard.get(&Subject::Day(read.day)) else { return Verdict::default() };
+    fn learn(&self, subject: Subject, written: &Written, version: i64) {
+        let mut shard = self.shard(subject);
+        let known = shard.entry(subject).or_default();
+        let now = known.acknowledge(version);
+        known.hold(written, version, now);
+    }
+
+    /// Judges an availability read that began at `began`. What is shown of an hour need not know of changes to other
+    /// hours of the day.
+    pub(crate) fn judge_availability(
+        &self,
+        hour: Option<u8>,
+        read: &Availability,
+        began: Instant,
+    ) -> Verdict {
+        let subject = match hour {
+            None => Subject::Day(read.day),
+            Some(hour) => {
+                Subject::Hour(read.day.branch, read.day.day.at(i64::from(hour) * HOUR_MINUTES).hour())
+            }
+        };
+        let shard = self.shard(subject);
+        let Some(known) = shard.get(&subject) else { return Verdict::default() };
         let stale_for = known.stale_for(read.version, began);
         // A read that is not stale knew every booking there was.
         let offered_taken = stale_for.is_some() && known.offers_taken(read, began);
@@ -120,11 +143,10 @@ impl Known {
         (*since < began).then(|| began.duration_since(*since))
     }
 
-    fn hold(&mut self, written: &Written, day: DayKey, version: i64, now: Instant) {
+    fn hold(&mut self, written: &Written, version: i64, now: Instant) {
         let appointment = &written.appointment;
         self.taken.retain(|taken| taken.appointment != appointment.id);
-        let on_this_day = appointment.starts.day() == day.day || appointment.ends.plus(-1).day() == day.day;
-        if appointment.status == Status::Booked && on_this_day {
+        if appointment.status == Status::Booked {
             self.taken.push(Taken {
                 appointment: appointment.id,
                 staff: appointment.staff,
@@ -169,7 +191,8 @@ mod tests {
             status,
             changes: 0,
         };
-        Written { appointment, days: vec![(DAY, version)], company_version: version }
+        let hours = [DAY.day.at(starts).hour()].into();
+        Written { appointment, hours, days: vec![(DAY, version)], company_version: version }
     }
 
     fn shown(version: i64, starts: &[i64]) -> Availability {
@@ -186,7 +209,7 @@ mod tests {
     fn a_stale_read_is_caught_and_measured() {
         let oracle = Oracle::new();
         oracle.acknowledged(&written(1, 1, 600, Status::Booked));
-        let verdict = oracle.judge_availability(&shown(0, &[600, 630]), later(Duration::from_secs(5)));
+        let verdict = oracle.judge_availability(None, &shown(0, &[600, 630]), later(Duration::from_secs(5)));
         assert!(verdict.stale_for.unwrap() >= Duration::from_secs(5));
         assert!(verdict.stale_for.unwrap() < Duration::from_secs(60));
         assert!(verdict.offered_taken);
@@ -195,12 +218,26 @@ mod tests {
     }
 
     #[test]
+    fn a_stale_hour_is_caught_but_need_not_know_of_other_hours() {
+        let oracle = Oracle::new();
+        oracle.acknowledged(&written(1, 1, 600, Status::Booked));
+        oracle.acknowledged(&written(2, 2, 900, Status::Booked));
+        let began = later(Duration::from_secs(5));
+        let judge =
+            |hour, version| oracle.judge_availability(Some(hour), &shown(version, &[600, 900]), began);
+        assert!(judge(10, 0).stale_for.is_some() && judge(10, 0).offered_taken);
+        assert_eq!(judge(10, 1), Verdict::default());
+        assert!(judge(15, 1).stale_for.is_some() && judge(15, 1).offered_taken);
+        assert_eq!(judge(12, 0), Verdict::default());
+    }
+
+    #[test]
     fn a_read_that_knew_everything_is_fresh() {
         let oracle = Oracle::new();
         oracle.acknowledged(&written(1, 1, 600, Status::Booked));
         let began = later(Duration::from_secs(5));
-        assert_eq!(oracle.judge_availability(&shown(1, &[630]), began), Verdict::default());
-        assert_eq!(oracle.judge_availability(&shown(2, &[630]), began), Verdict::default());
+        assert_eq!(oracle.judge_availability(None, &shown(1, &[630]), began), Verdict::default());
+        assert_eq!(oracle.judge_availability(None, &shown(2, &[630]), began), Verdict::default());
         assert_eq!(oracle.judge_statistics(1, 1, began), Verdict::default());
         assert_eq!(oracle.judge_statistics(9, 0, began), Verdict::default());
     }
@@ -210,7 +247,7 @@ mod tests {
         let oracle = Oracle::new();
         let began = Instant::now();
         oracle.acknowledged(&written(1, 1, 600, Status::Booked));
-        assert_eq!(oracle.judge_availability(&shown(0, &[600]), began), Verdict::default());
+        assert_eq!(oracle.judge_availability(None, &shown(0, &[600]), began), Verdict::default());
     }
 
     #[test]
@@ -220,8 +257,8 @@ mod tests {
         oracle.acknowledged(&written(2, 2, 700, Status::Booked));
         let began = later(Duration::from_secs(1));
         let (one, both) = (
-            oracle.judge_availability(&shown(1, &[]), began),
-            oracle.judge_availability(&shown(0, &[]), began),
+            oracle.judge_availability(None, &shown(1, &[]), began),
+            oracle.judge_availability(None, &shown(0, &[]), began),
         );
         assert!(both.stale_for > one.stale_for && one.stale_for.is_some());
     }
@@ -232,7 +269,7 @@ mod tests {
         oracle.acknowledged(&written(2, 2, 700, Status::Booked));
         oracle.acknowledged(&written(1, 1, 600, Status::Booked));
         assert_eq!(
-            oracle.judge_availability(&shown(2, &[]), later(Duration::from_secs(1))),
+            oracle.judge_availability(None, &shown(2, &[]), later(Duration::from_secs(1))),
             Verdict::default()
         );
     }
@@ -242,7 +279,7 @@ mod tests {
         let oracle = Oracle::new();
         oracle.acknowledged(&written(1, 1, 600, Status::Booked));
         oracle.acknowledged(&written(1, 2, 600, Status::Cancelled));
-        let verdict = oracle.judge_availability(&shown(0, &[600]), later(Duration::from_secs(1)));
+        let verdict = oracle.judge_availability(None, &shown(0, &[600]), later(Duration::from_secs(1)));
         assert!(verdict.stale_for.is_some() && !verdict.offered_taken);
     }
 
@@ -251,8 +288,8 @@ mod tests {
         let oracle = Oracle::new();
         oracle.acknowledged(&written(1, 1, 615, Status::Booked));
         let began = later(Duration::from_secs(1));
-        assert!(oracle.judge_availability(&shown(0, &[500, 600, 700]), began).offered_taken);
-        assert!(oracle.judge_availability(&shown(0, &[630]), began).offered_taken);
-        assert!(!oracle.judge_availability(&shown(0, &[585, 645]), began).offered_taken);
+        assert!(oracle.judge_availability(None, &shown(0, &[500, 600, 700]), began).offered_taken);
+        assert!(oracle.judge_availability(None, &shown(0, &[630]), began).offered_taken);
+        assert!(!oracle.judge_availability(None, &shown(0, &[585, 645]), began).offered_taken);
     }
 }

@@ -135,7 +135,7 @@ impl User {
         let began = Instant::now();
         let read = self.service.availability(query).await?;
         let took = began.elapsed();
-        let verdict = self.oracle.judge_availability(&read, began);
+        let verdict = self.oracle.judge_availability(query.hour, &read, began);
         self.tally.read(read.source, took, verdict);
         Ok(read)
     }

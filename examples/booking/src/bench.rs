@@ -21,7 +21,7 @@ use crate::workload::tally::Live;
 use crate::workload::{self, Measured, Pace, Stop};
 
 /// Bookings a second in a generated history.
-const BOOKINGS_PER_SECOND: u64 = 500;
+const BOOKINGS_PER_SECOND: u64 = 250;
 /// Reading connections: a few more than this program is likely to have cores.
 const READERS: usize = 4;
 

@@ -123,7 +123,7 @@ impl BookingService {
         self.caching.statistics(company, load).await
     }
 
-    /// Books; returns after the commit.
+    /// Books; returns after the commit, when this process's cache knows of it.
     ///
     /// # Errors
     /// `Taken` when the database refuses, `Invalid` or `NotFound` when the request does not fit the book.
@@ -132,10 +132,10 @@ impl BookingService {
         let write = move |tx: &Transaction<'_>| {
             write::book(tx, &new, &|tx, touched, cause| cached::record(mode, tx, touched, cause))
         };
-        self.database.writer.write(write).await
+        self.change(write).await
     }
 
-    /// Moves an appointment, to another person too if one is named; returns after the commit.
+    /// Moves an appointment, to another person too if one is named; returns as `book` does.
     ///
     /// # Errors
     /// As `book`, and `Cancelled`.
@@ -151,10 +151,10 @@ impl BookingService {
                 cached::record(mode, tx, touched, cause)
             })
         };
-        self.database.writer.write(write).await
+        self.change(write).await
     }
 
-    /// Cancels; returns after the commit.
+    /// Cancels; returns as `book` does.
     ///
     /// # Errors
     /// `NotFound` or `Cancelled`.
@@ -163,12 +163,7 @@ impl BookingService {
         let write = move |tx: &Transaction<'_>| {
             write::cancel(tx, id, &|tx, touched, cause| cached::record(mode, tx, touched, cause))
         };
-        self.database.writer.write(write).await
-    }
-
-    /// Waits until the cache knows every change committed so far.
-    pub(crate) async fn catch_up(&self) {
-        self.caching.catch_up().await;
+        self.change(write).await
     }
 
     /// How the cache is.
@@ -187,6 +182,17 @@ impl BookingService {
         });
         // Closing does not fail; only a runtime that is going down too refuses the blocking task.
         let _ = closed.await;
+    }
+
+    /// Writes, and lets the cache of this process catch up before the answer: whoever changed something reads it next.
+    /// Other processes are held to the regions' level.
+    async fn change(
+        &self,
+        write: impl FnOnce(&Transaction<'_>) -> Result<Written, ServiceError> + Send + 'static,
+    ) -> Result<Written, ServiceError> {
+        let written = self.database.writer.write(write).await?;
+        self.caching.catch_up().await;
+        Ok(written)
     }
 
     /// A loader: a question asked in one snapshot, counted, when the cache polls it.

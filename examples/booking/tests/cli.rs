@@ -95,7 +95,7 @@ fn without_json_the_table_and_the_sentences_are_the_output() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let (shown, progress) = (text(&output.stdout), text(&output.stderr));
     assert!(shown.contains("stale reads") && shown.contains("no cache: none of"), "{shown}");
-    assert!(progress.contains("500 bookings"), "{progress}");
+    assert!(progress.contains("250 bookings"), "{progress}");
 }
 
 #[test]

@@ -33,7 +33,6 @@ impl Demo {
 
     async fn book(&self, query: AvailabilityQuery, starts: &str) -> i64 {
         let written = self.service.book(self.request(query, starts, None)).await.unwrap();
-        self.service.catch_up().await;
         written.appointment.id
     }
 }
@@ -111,7 +110,6 @@ async fn moving_drops_the_old_and_the_new_slot() {
     let queries = [day_and_hours(today), day_and_hours(later)].concat();
     demo.warm(&queries).await;
     demo.service.reschedule(id, None, Minute::parse("2027-03-03T15:00").unwrap()).await.unwrap();
-    demo.service.catch_up().await;
     let dropped = demo.dropped(&queries).await;
     assert_eq!(hours(&dropped, monday()), [None, Some(9), Some(10), Some(11)]);
     assert_eq!(hours(&dropped, monday().plus(2)), [None, Some(14), Some(15), Some(16)]);
@@ -125,7 +123,6 @@ async fn cancelling_drops_the_slot_it_gives_back() {
     let queries = day_and_hours(query);
     demo.warm(&queries).await;
     demo.service.cancel(id).await.unwrap();
-    demo.service.catch_up().await;
     let dropped = demo.dropped(&queries).await;
     assert_eq!(hours(&dropped, monday()), [None, Some(9), Some(10), Some(11)]);
 }
@@ -137,12 +134,10 @@ async fn a_refused_booking_drops_nothing() {
     let slot = demo.slots(query).await[0];
     let starts = slot.starts.to_string();
     demo.service.book(demo.request(query, &starts, Some(slot.staff))).await.unwrap();
-    demo.service.catch_up().await;
     let queries = day_and_hours(query);
     demo.warm(&queries).await;
     let refused = demo.service.book(demo.request(query, &starts, Some(slot.staff))).await.unwrap_err();
     assert!(refused.is_refusal(), "{refused}");
-    demo.service.catch_up().await;
     assert_eq!(demo.dropped(&queries).await, []);
 }
 
@@ -154,7 +149,6 @@ async fn look_after_booking(mode: CacheMode) -> (Demo, Slot, Vec<Slot>, bool) {
     let slot = demo.slots(query).await[0];
     let new = demo.request(query, &slot.starts.to_string(), Some(slot.staff));
     oracle.acknowledged(&demo.service.book(new).await.unwrap());
-    demo.service.catch_up().await;
     let began = Instant::now();
     let read = demo.service.availability(query).await.unwrap();
     let verdict = oracle.judge_availability(None, &read, began);

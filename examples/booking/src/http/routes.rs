@@ -15,7 +15,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::cached::Read;
-use crate::db::write::Written;
 use crate::domain::{AvailabilityQuery, Branch, Company, NewAppointment};
 use crate::http::error::ApiError;
 use crate::http::input::{Fields, Parameters, path_id};
@@ -102,7 +101,7 @@ pub(crate) async fn book(
     };
     let written = service.book(new).await?;
     let location = format!("/appointments/{}", written.appointment.id);
-    let answer = changed(&service, written).await;
+    let answer = Json(AppointmentView::from(written.appointment));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], answer).into_response())
 }
 
@@ -123,7 +122,7 @@ pub(crate) async fn reschedule(
     let id = path_id("id", &id)?;
     let fields = Fields::new(body, &["starts", "staff"])?;
     let written = service.reschedule(id, fields.optional_id("staff")?, fields.minute("starts")?).await?;
-    Ok(changed(&service, written).await)
+    Ok(Json(written.appointment.into()))
 }
 
 /// `POST /appointments/{id}/cancel` and `DELETE /appointments/{id}`
@@ -132,7 +131,7 @@ pub(crate) async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Json<AppointmentView>, ApiError> {
     let written = service.cancel(path_id("id", &id)?).await?;
-    Ok(changed(&service, written).await)
+    Ok(Json(written.appointment.into()))
 }
 
 /// `GET /admin/cache/health`
@@ -153,12 +152,6 @@ pub(crate) async fn unknown(request: axum::extract::Request) -> ApiError {
 pub(crate) async fn wrong_method(request: axum::extract::Request) -> ApiError {
     let message = format!("{} does not take {}", request.uri().path(), request.method());
     ApiError::plain(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", message)
-}
-
-/// Whoever changed something reads it next: the cache catches up before the answer goes out.
-async fn changed(service: &BookingService, written: Written) -> Json<AppointmentView> {
-    service.catch_up().await;
-    Json(written.appointment.into())
 }
 
 /// The body, and in the header of RFC 9211 where it came from.

@@ -28,10 +28,10 @@ const REPORT_READS: u64 = 64;
 const HISTORY_SHARE: f64 = 0.97;
 
 /// What users open, in shares of a hundred; the rest looks at a whole day.
-const STATISTICS: u32 = 2;
+const STATISTICS: u32 = 1;
 const SERVICES: u32 = 5;
 const STAFF: u32 = 5;
-const HOUR_WINDOW: u32 = 26;
+const HOUR_WINDOW: u32 = 27;
 
 /// One user and all they know.
 pub(crate) struct User {

@@ -40,9 +40,12 @@ pub struct Cache {
     pub(crate) shared: Arc<Shared>,
 }
 
+/// Regions by tenant and name.
+type Scopes = HashMap<(Tenant, Arc<str>), Arc<Scope>>;
+
 /// What all handles of a cache share besides the engine.
 pub(crate) struct Shared {
-    scopes: Mutex<HashMap<(Tenant, Arc<str>), Arc<Scope>>>,
+    scopes: Mutex<Scopes>,
     stats: Mutex<BTreeMap<Arc<str>, Arc<RegionStats>>>,
     sources: HashMap<String, Arc<SourceLimit>>,
     stop: tokio_util::sync::CancellationToken,

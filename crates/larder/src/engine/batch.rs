@@ -84,7 +84,7 @@ impl Engine {
             let asked: Vec<&Key> = at_store.iter().map(|at| &keys[*at]).collect();
             let confirmed = self.fences.lease().load();
             let rows = self.fetch(scope, tier, &asked).await;
-            let rows = rows.map_or_else(|_| vec![None; asked.len()], |rows| rows);
+            let rows = rows.unwrap_or_else(|_| vec![None; asked.len()]);
             let mut onward = Vec::new();
             for (at, row) in std::mem::take(&mut at_store).into_iter().zip(rows) {
                 match self.found_in_store(scope, &keys[at], &mut seen[at], tier, row, confirmed) {

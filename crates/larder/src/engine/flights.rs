@@ -141,18 +141,17 @@ impl Flights {
     }
 }
 
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A flight's work, run by whoever polls it, and by a task of its own once they stop before it is done.
 pub(crate) struct Driven {
-    work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    on_detach: Option<Box<dyn FnOnce(Pin<Box<dyn Future<Output = ()> + Send>>) + Send>>,
+    work: Option<Work>,
+    on_detach: Option<Box<dyn FnOnce(Work) + Send>>,
 }
 
 impl Driven {
     /// `on_detach` gets what is left of the work.
-    pub(crate) fn new(
-        work: Pin<Box<dyn Future<Output = ()> + Send>>,
-        on_detach: Box<dyn FnOnce(Pin<Box<dyn Future<Output = ()> + Send>>) + Send>,
-    ) -> Self {
+    pub(crate) fn new(work: Work, on_detach: Box<dyn FnOnce(Work) + Send>) -> Self {
         Driven { work: Some(work), on_detach: Some(on_detach) }
     }
 }

@@ -141,7 +141,7 @@ impl RegionStats {
     /// One fresh hit in memory. True when this one is to be timed.
     #[inline]
     pub(crate) fn hit(&self) -> bool {
-        self.hits.add(0, 1) % HIT_SAMPLE == 0
+        self.hits.add(0, 1).is_multiple_of(HIT_SAMPLE)
     }
 
     /// The sampled hit took so long; it stands for all since the last sample.

@@ -171,7 +171,8 @@ pub(crate) async fn measure(
     let progress = Progress::start(mode.name(), pace.length, Arc::clone(&live));
     let measured = workload::run(&service, &plan, pace, &live, stop).await;
     drop(progress);
+    let overlaps = service.overlaps().await;
     service.close().await;
     let measured = measured?;
-    Ok((RunReport::new(mode, &measured, service.origin()), measured))
+    Ok((RunReport::new(mode, &measured, service.origin(), overlaps?), measured))
 }

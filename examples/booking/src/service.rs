@@ -77,6 +77,11 @@ impl BookingService {
         self.database.writer.write(write).await
     }
 
+    /// How many appointments overlap another of the same person: none, ever.
+    pub(crate) async fn overlaps(&self) -> Result<u64, ServiceError> {
+        self.database.readers.read(read::overlaps).await
+    }
+
     /// All companies, by id. Not cached.
     pub(crate) async fn companies(&self) -> Result<Vec<Company>, ServiceError> {
         self.database.readers.read(read::companies).await

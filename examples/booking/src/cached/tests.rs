@@ -7,6 +7,7 @@ use crate::domain::{AvailabilityQuery, Slot};
 use crate::testing::{Demo, monday};
 use crate::time::Minute;
 use crate::workload::oracle::Oracle;
+use crate::workload::tally::BOUND;
 
 impl Demo {
     async fn source(&self, query: AvailabilityQuery) -> Source {
@@ -201,4 +202,27 @@ async fn a_restarted_service_starts_warm_and_without_what_was_written_meanwhile(
     let changed = again.availability(today).await.unwrap();
     assert!(changed.source == Source::Origin && !changed.slots.contains(&slot), "not stale");
     again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_service_on_the_file_sees_a_booking_within_the_bound() {
+    let demo = Demo::new(CacheMode::Larder).await;
+    let other = demo.reopened(CacheMode::Larder, "other.cache.db").await;
+    let oracle = Oracle::new();
+    let query = demo.query(0, 0, monday());
+    let slot = other.availability(query).await.unwrap().slots[0];
+    assert_eq!(other.availability(query).await.unwrap().source, Source::L1);
+    let new = demo.request(query, &slot.starts.to_string(), Some(slot.staff));
+    oracle.acknowledged(&demo.service.book(new).await.unwrap());
+    loop {
+        let began = Instant::now();
+        let read = other.availability(query).await.unwrap();
+        match oracle.judge_availability(None, &read, began).stale_for {
+            Some(staleness) => assert!(staleness < BOUND, "{staleness:?}"),
+            None => break,
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(!other.availability(query).await.unwrap().slots.contains(&slot));
+    other.close().await;
 }

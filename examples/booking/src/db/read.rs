@@ -12,6 +12,16 @@ use crate::domain::{
 use crate::error::ServiceError;
 use crate::time::{DAY_MINUTES, Day, Minute};
 
+/// How many appointments overlap an earlier one of the same person. By start, an overlap shows between neighbours.
+pub(crate) fn overlaps(tx: &Transaction<'_>) -> Result<u64, ServiceError> {
+    let mut statement = tx.prepare_cached(
+        "SELECT count(*) FROM (SELECT starts, lag(ends) OVER (PARTITION BY staff_id ORDER BY starts) AS before \
+         FROM appointment WHERE status = 'booked') WHERE starts < before",
+    )?;
+    let found: i64 = statement.query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(found).unwrap_or(0))
+}
+
 /// All companies, by id.
 pub(crate) fn companies(tx: &Transaction<'_>) -> Result<Vec<Company>, ServiceError> {
     let mut statement = tx.prepare_cached("SELECT id, name FROM company ORDER BY id")?;

@@ -217,6 +217,18 @@ fn no_statement_of_any_program_can_make_two_appointments_overlap() {
 }
 
 #[test]
+fn the_count_of_overlaps_finds_one_when_the_guard_is_taken_away() {
+    let (_directory, mut connection, company) = always_open_book();
+    connection.execute_batch("DROP TRIGGER appointment_no_overlap_insert").unwrap();
+    let staff = company.branches[0].staff[0];
+    let tx = connection.transaction().unwrap();
+    book(&tx, &request(&company, 2, Some(staff), 600), &no_outbox).unwrap();
+    assert_eq!(read::overlaps(&tx).unwrap(), 0);
+    book(&tx, &request(&company, 0, Some(staff), 615), &no_outbox).unwrap();
+    assert_eq!(read::overlaps(&tx).unwrap(), 1);
+}
+
+#[test]
 fn staff_of_one_branch_cannot_be_booked_at_another() {
     let (_directory, mut connection, company) = always_open_book();
     let tx = connection.transaction().unwrap();

@@ -53,7 +53,7 @@ impl Drop for Progress {
 
 fn bar(name: &'static str, length: Duration) -> ProgressBar {
     let bar = ProgressBar::new(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
-    if let Ok(style) = ProgressStyle::with_template("{prefix:>8} {wide_bar:.cyan} {msg}") {
+    if let Ok(style) = ProgressStyle::with_template("{prefix:>8} {bar:30.cyan} {msg}") {
         bar.set_style(style);
     }
     bar.set_prefix(name);

@@ -26,11 +26,11 @@ use regions::Regions;
 /// Which cache stands between the service and its database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum CacheMode {
-    /// None: every read asks the database.
+    /// Every read asks the database.
     None,
     /// Expiry only: entries live out their TTL whatever is written meanwhile.
     Ttl,
-    /// Larder as intended: bookings invalidate what they touch, through the outbox.
+    /// As Larder is meant to be used: bookings invalidate what they touch, through the outbox.
     Larder,
 }
 

@@ -5,8 +5,10 @@ use crate::Failure;
 use crate::load::engine::Loading;
 use crate::sample::Value;
 use crate::stats::median;
+use std::future::Future;
 use std::hint::black_box;
 use std::ops::Range;
+use std::pin::Pin;
 use std::time::Instant;
 
 /// How much is measured.
@@ -48,12 +50,45 @@ pub(crate) async fn direct(effort: Effort) -> Result<f64, Failure> {
     median(&samples).ok_or_else(|| "no rounds were asked for".into())
 }
 
-/// Nanoseconds per load of one engine in one round.
-pub(crate) async fn round<E: Loading>(engine: &E, keys: Range<u64>) -> Result<f64, Failure> {
-    let count = keys.end - keys.start;
-    let start = Instant::now();
-    for key in keys {
-        black_box(engine.get_or_load(key, load(key)).await?);
+/// Nanoseconds per load of each engine, in their order: the median over rounds, in each of which every engine
+/// loads the same keys and another one goes first.
+pub(crate) async fn through(engines: &[&dyn Cold], effort: Effort) -> Result<Vec<f64>, Failure> {
+    let mut samples = vec![Vec::new(); engines.len()];
+    for round in 0..effort.rounds {
+        for turn in 0..engines.len() {
+            let position = (round as usize + turn) % engines.len();
+            if let (Some(engine), Some(sample)) = (engines.get(position), samples.get_mut(position)) {
+                sample.push(engine.round(effort.keys_of(round)).await?);
+            }
+        }
     }
-    Ok(start.elapsed().as_nanos() as f64 / count as f64)
+    samples.iter().map(|sample| median(sample).ok_or_else(|| "no rounds were asked for".into())).collect()
 }
+
+/// An engine in a list with others: one allocation per round, none per load.
+pub(crate) trait Cold: Sync {
+    /// The engine's name in the rows.
+    fn name(&self) -> &'static str;
+
+    /// Nanoseconds per load of these keys, all of them cold.
+    fn round(&self, keys: Range<u64>) -> BoxFuture<'_, Result<f64, Failure>>;
+}
+
+impl<E: Loading> Cold for E {
+    fn name(&self) -> &'static str {
+        Loading::name(self)
+    }
+
+    fn round(&self, keys: Range<u64>) -> BoxFuture<'_, Result<f64, Failure>> {
+        Box::pin(async move {
+            let count = keys.end - keys.start;
+            let start = Instant::now();
+            for key in keys {
+                black_box(self.get_or_load(key, load(key)).await?);
+            }
+            Ok(start.elapsed().as_nanos() as f64 / count as f64)
+        })
+    }
+}
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

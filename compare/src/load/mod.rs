@@ -9,9 +9,9 @@ mod engine;
 mod stampede;
 
 use crate::output::{print_json, print_table, progress};
-use crate::stats::{median, rounded};
+use crate::stats::rounded;
 use crate::{Failure, Options};
-use cold::Effort;
+use cold::{Cold, Effort};
 use engine::{Foyer, Loading, Moka, QuickCache};
 use serde::Serialize;
 use std::sync::Arc;
@@ -48,26 +48,13 @@ async fn all(quick: bool) -> Result<Vec<Row>, Failure> {
     ];
 
     progress("load: distinct cold keys");
+    let engines: [&dyn Cold; 3] = [moka.as_ref(), foyer.as_ref(), quick_cache.as_ref()];
     let loader_ns = cold::direct(effort).await?;
-    let mut samples = [const { Vec::new() }; 3];
-    for round in 0..effort.rounds {
-        let [of_moka, of_foyer, of_quick_cache] = &mut samples;
-        // Who goes first changes from round to round.
-        for turn in 0..3 {
-            let keys = effort.keys_of(round);
-            match (round + turn) % 3 {
-                0 => of_moka.push(cold::round(moka.as_ref(), keys).await?),
-                1 => of_foyer.push(cold::round(foyer.as_ref(), keys).await?),
-                _ => of_quick_cache.push(cold::round(quick_cache.as_ref(), keys).await?),
-            }
-        }
-    }
-    for (engine, sample) in ["moka", "foyer", "quick_cache"].into_iter().zip(&samples) {
-        let whole = median(sample).ok_or("no rounds were asked for")?;
-        let keys = effort.rounds * effort.keys;
+    let figures = cold::through(&engines, effort).await?;
+    for (engine, whole) in engines.into_iter().zip(figures) {
         rows.push(Row::Cold {
-            engine,
-            keys,
+            engine: engine.name(),
+            keys: effort.rounds * effort.keys,
             loader_ns: rounded(loader_ns, 1),
             added_ns: rounded(whole - loader_ns, 1),
         });

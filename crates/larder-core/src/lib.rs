@@ -1,1 +1,36 @@
-//! Larder core.
+//! The words and decisions of Larder: keys, targets, the rule, the lease, plans and the envelope.
+//!
+//! Everything that decides whether a cached value may be served lives here, where it can be tested
+//! exhaustively. This crate does no IO, reads no clock, draws no random numbers, starts no threads and knows
+//! no runtime: time and randomness are arguments. The engine in `larder` drives it; adapters implement its
+//! [`port`]s.
+
+mod decode;
+mod envelope;
+pub mod expiry;
+mod fences;
+mod lease;
+mod level;
+mod path;
+mod pattern;
+pub mod plan;
+pub mod port;
+mod position;
+mod record;
+mod segments;
+mod tag;
+mod target;
+
+pub use decode::Malformed;
+pub use envelope::{Content, Envelope, EnvelopeHead, Limits, Packing, Rejected};
+pub use expiry::{Expiry, FailSafe, Life, Override, Times};
+pub use fences::{Birth, Dependencies, Fences, Gap, Verdict};
+pub use lease::{Confirmed, Lease};
+pub use level::{Bound, Level};
+pub use path::{Path, Tenant};
+pub use pattern::{Pattern, PatternError};
+pub use position::{Epoch, Link, Stamp};
+pub use record::{CAUSE_BYTES_MAX, Cause, Record};
+pub use segments::{INLINE_BYTES, Segment, Segments, SegmentsBuilder, SegmentsIter, ToSegment};
+pub use tag::Tag;
+pub use target::{Target, TargetKind};

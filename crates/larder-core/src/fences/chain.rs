@@ -1,0 +1,60 @@
+//! The node's place in the journal's history, and which stamps belong to that history.
+//!
+//! A ring of recent links, each with the local number it was given when applied. A stamp is worth something
+//! only when its position *and* nonce are in the ring: a history restored from an old copy hands positions out
+//! again, but not nonces.
+
+use crate::position::{Epoch, Link, Stamp};
+use std::collections::VecDeque;
+
+/// Links remembered; stamps older than these are misses.
+const RING_MAX: usize = 1 << 17;
+
+pub(super) struct Chain {
+    epoch: Epoch,
+    /// The position of the first mark.
+    first: u64,
+    marks: VecDeque<Mark>,
+}
+
+struct Mark {
+    nonce: u64,
+    local: u64,
+}
+
+impl Chain {
+    pub(super) fn new(link: Link, local: u64) -> Self {
+        Chain {
+            epoch: link.epoch,
+            first: link.position,
+            marks: VecDeque::from([Mark { nonce: link.nonce, local }]),
+        }
+    }
+
+    /// The newest link applied.
+    pub(super) fn head(&self) -> Link {
+        // The ring is never empty: it begins with the link it was made of, and trimming leaves the last one.
+        let nonce = self.marks.back().map_or(0, |mark| mark.nonce);
+        Link { epoch: self.epoch, position: self.first + self.marks.len() as u64 - 1, nonce }
+    }
+
+    pub(super) fn push(&mut self, nonce: u64, local: u64, floor: u64) {
+        self.marks.push_back(Mark { nonce, local });
+        while self.marks.len() > 1
+            && (self.marks.len() > RING_MAX || self.marks.front().is_some_and(|mark| mark.local < floor))
+        {
+            self.marks.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// The lowest local number at which this stamp's link was the newest applied; `None` when the link is not
+    /// in this history, or is not remembered.
+    pub(super) fn locate(&self, stamp: &Stamp) -> Option<u64> {
+        if stamp.epoch != self.epoch {
+            return None;
+        }
+        let at = usize::try_from(stamp.position.checked_sub(self.first)?).ok()?;
+        self.marks.get(at).filter(|mark| mark.nonce == stamp.nonce).map(|mark| mark.local)
+    }
+}

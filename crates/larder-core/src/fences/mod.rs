@@ -1,0 +1,281 @@
+//! The node's state and the rule: what has been invalidated, as far as this node has applied the journal.
+//!
+//! Written by one task at a time (the one that follows the journal, and local fences); read by every hit
+//! without a lock. Knows nothing of entries' values, tiers or time.
+//!
+//! Inside a process, history is counted in *local numbers* that never restart: adopting another epoch, or
+//! jumping ahead, raises the floor above every number handed out before. So an entry of another epoch is below
+//! the floor, whatever its position was, and one comparison decides it.
+//!
+//! Invariants, each kept by every method here:
+//! 1. `applied` is stored (release) after everything the record names has been raised.
+//! 2. A target is dropped from the table only after the floor has been raised to its number or above.
+//! 3. The lease is revoked before history is replaced or a gap is reported.
+//! 4. Numbers only rise; applying a record twice changes nothing.
+
+mod chain;
+mod rule;
+mod table;
+
+pub use rule::{Dependencies, Verdict};
+
+use crate::lease::Lease;
+use crate::path::Path;
+use crate::pattern::Pattern;
+use crate::position::{Link, Stamp};
+use crate::record::Record;
+use crate::target::Target;
+use arc_swap::ArcSwap;
+use chain::Chain;
+use foldhash::quality::FixedState;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use table::Table;
+
+/// Patterns remembered; more, and the floor rises. Each costs a match on an entry's first check after a record.
+const PATTERNS_MAX: usize = 512;
+
+/// What a load is born with: the stamp stored with the entry, and its number in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Birth {
+    /// For tiers that outlive the process.
+    pub stamp: Stamp,
+    /// For this process.
+    pub local: u64,
+}
+
+impl Birth {
+    /// The older of two; an entry built from others is as old as the oldest of them.
+    #[must_use]
+    pub fn min(self, other: Birth) -> Birth {
+        if other.local < self.local { other } else { self }
+    }
+}
+
+/// A record that does not follow what was applied. The lease is already revoked; resynchronise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    applied: Option<Link>,
+    record: Link,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.applied {
+            Some(applied) => write!(f, "record {} does not follow {applied}", self.record),
+            None => write!(f, "record {} before any history was adopted", self.record),
+        }
+    }
+}
+
+impl std::error::Error for Gap {}
+
+struct Patterned {
+    region: Path,
+    pattern: Pattern,
+    last: u64,
+}
+
+/// The node's state: `applied`, the floor, and `last[target]`; and the rule over it.
+pub struct Fences {
+    hasher: FixedState,
+    targets_max: usize,
+    lease: Lease,
+    applied: AtomicU64,
+    floor: AtomicU64,
+    everything: AtomicU64,
+    /// The highest number of any pattern record: entries born at or above it need no matching.
+    patterned: AtomicU64,
+    table: ArcSwap<Table>,
+    patterns: ArcSwap<Vec<Patterned>>,
+    chain: RwLock<Option<Chain>>,
+}
+
+impl Fences {
+    /// A node that has adopted no history yet: everything is a miss. `seed` is a random number of the process;
+    /// `targets_max` bounds the table (24 bytes a target): beyond it the floor rises and older entries miss.
+    pub fn new(seed: u64, targets_max: usize) -> Self {
+        Fences {
+            hasher: FixedState::with_seed(seed),
+            targets_max: targets_max.max(16),
+            lease: Lease::default(),
+            applied: AtomicU64::new(1),
+            floor: AtomicU64::new(2),
+            everything: AtomicU64::new(0),
+            patterned: AtomicU64::new(0),
+            table: ArcSwap::from_pointee(Table::with_room(0)),
+            patterns: ArcSwap::default(),
+            chain: RwLock::new(None),
+        }
+    }
+
+    /// The lease.
+    #[inline]
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// The newest link applied; `None` before any history was adopted.
+    pub fn head(&self) -> Option<Link> {
+        self.read().as_ref().map(Chain::head)
+    }
+
+    /// What a load that begins now is born with. Take it *before* the loader looks at the origin. `None` before
+    /// any history was adopted: such a load may be returned, never kept.
+    pub fn birth(&self) -> Option<Birth> {
+        let chain = self.read();
+        // Under the chain's lock `applied` stands still, so the two belong together.
+        chain.as_ref().map(|chain| Birth { stamp: chain.head(), local: self.applied.load(Ordering::Acquire) })
+    }
+
+    /// A stored entry's stamp as a birth in this process. `None` when its link is not in the history this node
+    /// follows, or is older than it remembers: a miss.
+    pub fn locate(&self, stamp: Stamp) -> Option<Birth> {
+        let local = self.read().as_ref()?.locate(&stamp)?;
+        Some(Birth { stamp, local })
+    }
+
+    /// Begins to follow a history from this link; everything known before is below the floor.
+    pub fn adopt(&self, link: Link) {
+        let mut chain = self.write();
+        self.lease.revoke();
+        let local = self.applied.load(Ordering::Relaxed) + 1;
+        self.floor.store(local, Ordering::Release);
+        self.table.store(Arc::new(Table::with_room(0)));
+        self.patterns.store(Arc::default());
+        *chain = Some(Chain::new(link, local));
+        self.applied.store(local, Ordering::Release);
+    }
+
+    /// Applies the next record, all of it. One that was applied already changes nothing.
+    ///
+    /// # Errors
+    /// [`Gap`] when it does not follow the newest one applied; the lease is revoked and nothing changed.
+    pub fn apply(&self, record: &Record) -> Result<(), Gap> {
+        let mut guard = self.write();
+        let applied = guard.as_ref().map(Chain::head);
+        let gap = Gap { applied, record: record.link };
+        let Some(chain) = guard.as_mut() else { return Err(self.distrust(gap)) };
+        if chain.locate(&record.link).is_some() {
+            return Ok(());
+        }
+        let head = chain.head();
+        if record.link.epoch != head.epoch || record.link.position != head.position + 1 {
+            return Err(self.distrust(gap));
+        }
+        let local = self.raise_all(&record.targets);
+        chain.push(record.link.nonce, local, self.floor.load(Ordering::Relaxed));
+        self.applied.store(local, Ordering::Release);
+        Ok(())
+    }
+
+    /// Fences targets on this node alone, at once: whatever was born before is stale, whatever is loaded after
+    /// is not. For the time between a write and its record, or when the record could not be appended.
+    pub fn fence(&self, targets: &[Target]) {
+        let _chain = self.write();
+        let local = self.raise_all(targets);
+        self.applied.store(local, Ordering::Release);
+    }
+
+    fn distrust(&self, gap: Gap) -> Gap {
+        self.lease.revoke();
+        gap
+    }
+
+    /// Raises every target to the next number and returns it; the caller publishes it. Under the chain's lock.
+    fn raise_all(&self, targets: &[Target]) -> u64 {
+        let local = self.applied.load(Ordering::Relaxed) + 1;
+        for target in targets {
+            match target {
+                Target::Everything => self.everything.store(local, Ordering::Release),
+                Target::Key(path) => self.raise(self.id(Kind::Key, path.as_bytes()), local),
+                Target::Prefix(path) => self.raise(self.id(Kind::Prefix, path.as_bytes()), local),
+                Target::Tag(path) => self.raise(self.id(Kind::Tag, path.as_bytes()), local),
+                Target::Pattern(region, pattern) => self.raise_pattern(region, pattern, local),
+            }
+        }
+        local
+    }
+
+    fn raise(&self, id: u64, local: u64) {
+        let table = self.table.load();
+        if table.is_full() && table.last(id) == 0 {
+            self.make_room(&table);
+        }
+        self.table.load().raise(id, local);
+    }
+
+    /// Grows the table, or, at its cap, raises the floor to the middle of what it holds and drops what is below.
+    fn make_room(&self, table: &Table) {
+        if table.len() < self.targets_max {
+            self.table.store(Arc::new(table.rebuilt(table.len() * 2, 0)));
+            return;
+        }
+        let mut lasts: Vec<u64> = table.iter().map(|(_, last)| last).collect();
+        let middle = lasts.len() / 2;
+        let (_, floor, _) = lasts.select_nth_unstable(middle);
+        let floor = *floor;
+        // The floor first: a reader that finds a target gone must find the floor raised.
+        self.floor.fetch_max(floor, Ordering::Release);
+        self.table.store(Arc::new(table.rebuilt(self.targets_max, floor)));
+    }
+
+    fn raise_pattern(&self, region: &Path, pattern: &Pattern, local: u64) {
+        let old = self.patterns.load();
+        let same = |p: &&Patterned| p.region == *region && p.pattern == *pattern;
+        let mut kept: Vec<_> = old.iter().filter(|p| !same(p)).map(Patterned::copy).collect();
+        if kept.len() >= PATTERNS_MAX {
+            // In order of their numbers: the older half goes, and the floor rises to the newest of it.
+            let newer = kept.split_off(kept.len() / 2);
+            if let Some(dropped) = kept.last() {
+                self.floor.fetch_max(dropped.last, Ordering::Release);
+            }
+            kept = newer;
+        }
+        kept.push(Patterned { region: region.clone(), pattern: pattern.clone(), last: local });
+        self.patterns.store(Arc::new(kept));
+        self.patterned.store(local, Ordering::Release);
+    }
+
+    fn id(&self, kind: Kind, bytes: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u8(kind as u8);
+        hasher.write(bytes);
+        // 0 marks a free slot.
+        hasher.finish().max(1)
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Option<Chain>> {
+        self.chain.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Option<Chain>> {
+        self.chain.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Fences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fences")
+            .field("head", &self.head())
+            .field("applied", &self.applied.load(Ordering::Relaxed))
+            .field("floor", &self.floor.load(Ordering::Relaxed))
+            .field("targets", &self.table.load().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Patterned {
+    fn copy(&self) -> Self {
+        Patterned { region: self.region.clone(), pattern: self.pattern.clone(), last: self.last }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Key = 1,
+    Prefix = 2,
+    Tag = 3,
+}

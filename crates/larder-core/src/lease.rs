@@ -1,0 +1,50 @@
+//! The lease: how long a node may trust its own state.
+//!
+//! A renewal notes `t0`, asks the journal's authority for its head, applies everything up to it, and only then
+//! extends the lease to `t0`. A reader with bound `Δ` trusts the state while `now < t0 + Δ`, strictly. One word
+//! serves every bound. Nothing here reads a clock.
+//!
+//! The order of a hit is part of the proof: load the lease *first*, then look at the entry and the rule, then
+//! at the clock. Loading it after the rule would let a renewal in between bless an old check.
+
+use crate::port::Nanos;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The node's lease: when its state was last known to be everything there was. One atomic word.
+#[derive(Debug, Default)]
+pub struct Lease(AtomicU64);
+
+/// A lease as it stood when it was loaded; take one before looking at an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confirmed(Nanos);
+
+impl Lease {
+    /// The lease as it stands. Acquires: whatever had been applied when it was extended is visible after.
+    #[inline]
+    pub fn load(&self) -> Confirmed {
+        Confirmed(self.0.load(Ordering::Acquire))
+    }
+
+    /// Everything acknowledged by `t0` has been applied. Never shortens the lease. Releases what was applied.
+    pub fn extend(&self, t0: Nanos) {
+        self.0.fetch_max(t0, Ordering::Release);
+    }
+
+    /// Distrusts the state until the next renewal.
+    pub fn revoke(&self) {
+        self.0.store(0, Ordering::Release);
+    }
+}
+
+impl Confirmed {
+    /// Whether a read that looks at the clock now, after having checked an entry, is within `bound` nanoseconds.
+    #[inline]
+    pub fn holds(self, now: Nanos, bound: Nanos) -> bool {
+        self.0 != 0 && now < self.0.saturating_add(bound)
+    }
+
+    /// When the state was last known to be everything there was; `None` when it is not trusted.
+    pub fn since(self) -> Option<Nanos> {
+        (self.0 != 0).then_some(self.0)
+    }
+}

@@ -1,0 +1,10 @@
+//! Plans: how a read, a flight and a refresh proceed, as state machines that are told what happened and answer
+//! what to do next. The engine does it; nothing is decided there.
+
+mod flight;
+mod read;
+mod refresh;
+
+pub use flight::{FlightPlan, Followed, Joined, Phase};
+pub use read::{Finding, LoadEnd, ReadPlan, Serve, Step, Want};
+pub use refresh::{Refresh, RefreshGate};

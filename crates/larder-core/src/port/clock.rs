@@ -1,0 +1,20 @@
+//! The clock port.
+
+/// Nanoseconds since a moment the clock chose, never 0. Counts time spent in suspend.
+pub type Nanos = u64;
+
+/// Time, as a value the engine is given.
+pub trait Clock: Send + Sync + 'static {
+    /// Now: never goes back, counts suspend (as `CLOCK_BOOTTIME` does), and is right the moment a paused
+    /// process resumes. Leases and expiries are measured with it. Called on every hit: must be cheap.
+    fn now(&self) -> Nanos;
+
+    /// Milliseconds since 1970, by the wall clock; for expiries that outlive the process. May jump.
+    fn wall_ms(&self) -> u64;
+
+    /// Compares the cheap clock with a trusted one. Called at each lease renewal; `false` says that readings
+    /// since the last call may be wrong, and the caller must drop whatever it measured with them.
+    fn verify(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,152 @@
+//! The journal port: the ordered list of invalidations of a namespace, and the authority on it.
+
+use super::{BoxFuture, Source};
+use crate::position::{Epoch, Link};
+use crate::record::{Cause, Record};
+use crate::target::Target;
+use std::fmt;
+
+/// What a journal holds, in one atomic answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// The place before the oldest record still kept; reading may begin here. Position 0 if none was dropped.
+    pub oldest: Link,
+    /// The newest record, or `oldest` when there is none.
+    pub head: Link,
+}
+
+/// Some records in order, and how far there is to go, in one atomic answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The records right after the place asked for, without a gap; at most as many as asked for.
+    pub records: Vec<Record>,
+    /// The newest record when the page was read. When it is the last one of `records` (or the place asked for, when
+    /// there are none), the reader is up to date as of the moment it asked.
+    pub head: Link,
+}
+
+/// The journal of any number of namespaces.
+///
+/// The contract, pinned by the conformance suite:
+/// - positions are dense from 1; a record is in every later answer, or the epoch has changed;
+/// - `append` returns after the record is durable to the journal's own standard, and any `read` or `history` that
+///   begins later sees it;
+/// - every answer comes from the authority itself, never from a copy that may lag;
+/// - a rolled-back transaction leaves nothing.
+pub trait Journal: Send + Sync + 'static {
+    /// What the journal holds of this namespace; creates the namespace, with a random epoch, on first use.
+    fn history<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<History, JournalError>>;
+
+    /// Up to `limit` (at least 1) records after `after`.
+    ///
+    /// # Errors
+    /// [`JournalError::is_diverged`] when `after` is not in the journal's history (other epoch, unknown nonce, or
+    /// beyond the head); [`JournalError::is_compacted`] when records after it are no longer kept.
+    fn read<'a>(
+        &'a self,
+        namespace: &'a str,
+        after: Link,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, JournalError>>;
+
+    /// Appends one record and returns its place.
+    ///
+    /// # Errors
+    /// [`JournalError::is_indeterminate`] when it may or may not have been appended.
+    fn append<'a>(
+        &'a self,
+        namespace: &'a str,
+        targets: &'a [Target],
+        cause: &'a Cause,
+    ) -> BoxFuture<'a, Result<Link, JournalError>>;
+
+    /// Starts a new epoch if the current one is still `seen`, because a node saw more of it than the journal
+    /// now holds. Positions go on from the head; what the old epoch's records said is dropped.
+    fn roll<'a>(&'a self, namespace: &'a str, seen: Epoch) -> BoxFuture<'a, Result<(), JournalError>>;
+
+    /// Completes when there may be something new to read: a hint, never relied upon. May complete for no
+    /// reason, and may never complete.
+    fn changed<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, ()>;
+
+    /// A short name for messages and metrics: `memory`, `sqlite`.
+    fn name(&self) -> &'static str;
+
+    /// Stops background work. Later calls fail.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Why a journal could not do what was asked.
+#[derive(Debug)]
+pub struct JournalError {
+    kind: Kind,
+    message: String,
+    source: Option<Source>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Diverged,
+    Compacted,
+    Indeterminate,
+    Failed,
+}
+
+impl JournalError {
+    /// The place asked for is not in the journal's history.
+    pub fn diverged(message: impl Into<String>) -> Self {
+        Self::of(Kind::Diverged, message, None)
+    }
+
+    /// Records after the place asked for are no longer kept.
+    pub fn compacted(message: impl Into<String>) -> Self {
+        Self::of(Kind::Compacted, message, None)
+    }
+
+    /// The operation may or may not have taken effect.
+    pub fn indeterminate(message: impl Into<String>, source: impl Into<Source>) -> Self {
+        Self::of(Kind::Indeterminate, message, Some(source.into()))
+    }
+
+    /// The operation did not take effect.
+    pub fn failed(message: impl Into<String>, source: impl Into<Source>) -> Self {
+        Self::of(Kind::Failed, message, Some(source.into()))
+    }
+
+    /// The operation did not take effect, and no other error is to blame: closed, refused, malformed.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::of(Kind::Failed, message, None)
+    }
+
+    fn of(kind: Kind, message: impl Into<String>, source: Option<Source>) -> Self {
+        JournalError { kind, message: message.into(), source }
+    }
+
+    /// Whether the place asked for is not in the journal's history.
+    pub fn is_diverged(&self) -> bool {
+        self.kind == Kind::Diverged
+    }
+
+    /// Whether records after the place asked for are no longer kept.
+    pub fn is_compacted(&self) -> bool {
+        self.kind == Kind::Compacted
+    }
+
+    /// Whether the operation may or may not have taken effect.
+    pub fn is_indeterminate(&self) -> bool {
+        self.kind == Kind::Indeterminate
+    }
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "journal: {}", self.message)
+    }
+}
+
+impl std::error::Error for JournalError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|s| s as _)
+    }
+}

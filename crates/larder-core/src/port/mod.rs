@@ -1,0 +1,21 @@
+//! Ports: what the engine asks of the world. Adapters implement them; the engine knows nothing else.
+//!
+//! Every method that does IO returns a boxed future so that adapters can be chosen at run time. Dropping such
+//! a future never leaves an adapter broken; whether the operation happened is then unknown.
+
+mod clock;
+mod journal;
+mod store;
+
+pub use clock::{Clock, Nanos};
+pub use journal::{History, Journal, JournalError, Page};
+pub use store::{Store, StoreError, Stored};
+
+use std::future::Future;
+use std::pin::Pin;
+
+/// A future that can be sent between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The cause of an adapter's error: whatever its client library returned.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;

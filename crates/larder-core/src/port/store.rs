@@ -1,0 +1,74 @@
+//! The store port: a tier below memory. Bytes in, bytes out.
+
+use super::{BoxFuture, Source};
+use std::fmt;
+
+/// What a store is asked to keep: an encoded envelope and when it may be dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The key, encoded; any bytes.
+    pub key: Vec<u8>,
+    /// The envelope.
+    pub bytes: Vec<u8>,
+    /// Milliseconds since 1970 after which the store may reclaim it.
+    pub expires_ms: u64,
+}
+
+/// A tier of bytes. It knows nothing of validity: the rule decides that about whatever it returns.
+///
+/// So it may lose, delay, duplicate or roll back what it holds, and the worst it can cause is a miss. What it
+/// must not do is panic, or block the runtime's threads.
+pub trait Store: Send + Sync + 'static {
+    /// The bytes last put under each key, in the order asked; `None` for those it does not hold. May return
+    /// what has expired.
+    fn get_many<'a>(&'a self, keys: &'a [Vec<u8>])
+    -> BoxFuture<'a, Result<Vec<Option<Vec<u8>>>, StoreError>>;
+
+    /// Keeps these, replacing what the keys held.
+    fn put_many(&self, entries: Vec<Stored>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Forgets these keys.
+    fn remove_many<'a>(&'a self, keys: &'a [Vec<u8>]) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// How many entries and bytes it holds, as far as it knows cheaply.
+    fn usage(&self) -> BoxFuture<'_, Result<(u64, u64), StoreError>>;
+
+    /// A short name for messages and metrics: `sqlite`, `redis`.
+    fn name(&self) -> &'static str;
+
+    /// Finishes what was accepted, then stops background work. Later calls fail.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Why a store could not do what was asked. Never fatal to a read: it becomes a miss and a counter.
+#[derive(Debug)]
+pub struct StoreError {
+    message: String,
+    source: Option<Source>,
+}
+
+impl StoreError {
+    /// An operation that failed.
+    pub fn new(message: impl Into<String>, source: impl Into<Source>) -> Self {
+        StoreError { message: message.into(), source: Some(source.into()) }
+    }
+
+    /// An operation that was refused: closed, or over a limit.
+    pub fn refused(message: impl Into<String>) -> Self {
+        StoreError { message: message.into(), source: None }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "store: {}", self.message)
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|s| s as _)
+    }
+}

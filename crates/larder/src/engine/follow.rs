@@ -1,0 +1,187 @@
+//! Following the journal: applying its records, renewing the lease, and starting over when history does not fit.
+//!
+//! One task does this at a time, whoever asks for it: the follower in the background, a reader whose lease has
+//! lapsed, a writer that wants to see its own write applied. Hints only make the follower look sooner.
+
+use super::Engine;
+use larder_core::Link;
+use larder_core::port::{JournalError, Nanos};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Records read at once.
+const PAGE: usize = 1024;
+/// Starts over in one renewal before it is given up until the next.
+const RESYNCS_MAX: usize = 4;
+/// How long one question to the journal may take.
+pub(crate) const JOURNAL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What is known of the journal's health.
+#[derive(Default)]
+pub(crate) struct Following {
+    pub(crate) applied: AtomicU64,
+    pub(crate) renewals: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) resyncs: AtomicU64,
+    pub(crate) last_error: Mutex<Option<String>>,
+}
+
+impl Engine {
+    /// Applies everything acknowledged before this call began, and renews the lease.
+    ///
+    /// # Errors
+    /// When the journal cannot be asked; the lease stays as it is, and lapses.
+    pub(crate) async fn catch_up(&self) -> Result<Link, JournalError> {
+        let asked = self.time.now();
+        let _turn = self.turn.lock().await;
+        // Whoever had the turn may have begun after this call: then that answers it.
+        if let (Some(since), Some(head)) = (self.fences.lease().load().since(), self.fences.head())
+            && since >= asked
+        {
+            return Ok(head);
+        }
+        let renewed = self.renew().await;
+        let following = &self.following;
+        let mut last_error = following.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        match &renewed {
+            Ok(_) => {
+                following.renewals.fetch_add(1, Ordering::Relaxed);
+                *last_error = None;
+            }
+            Err(error) => {
+                following.failed.fetch_add(1, Ordering::Relaxed);
+                if last_error.is_none() {
+                    tracing::warn!(namespace = %self.namespace, %error, "the journal cannot be followed");
+                }
+                *last_error = Some(error.to_string());
+            }
+        }
+        renewed
+    }
+
+    async fn renew(&self) -> Result<Link, JournalError> {
+        if !self.time.verify() {
+            self.fences.lease().revoke();
+        }
+        let mut problem = None;
+        for _ in 0..=RESYNCS_MAX {
+            let t0 = self.time.now();
+            match self.apply_all().await {
+                Ok(head) => {
+                    self.fences.lease().extend(t0);
+                    return Ok(head);
+                }
+                Err(error) if error.is_diverged() || error.is_compacted() => {
+                    self.fences.lease().revoke();
+                    self.following.resyncs.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(namespace = %self.namespace, %error, "taking up the journal's history anew");
+                    self.start_over(&error).await?;
+                    problem = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(problem.unwrap_or_else(|| JournalError::refused("history changed too often while it was read")))
+    }
+
+    /// Applies records until the node stands where the journal's head was at the first answer.
+    async fn apply_all(&self) -> Result<Link, JournalError> {
+        let mut goal = None;
+        loop {
+            let at = match self.fences.head() {
+                Some(head) => head,
+                None => self.adopt_history().await?,
+            };
+            let page = self.ask(self.journal.read(&self.namespace, at, PAGE)).await?;
+            for record in &page.records {
+                self.fences.apply(record).map_err(|gap| JournalError::diverged(gap.to_string()))?;
+                self.following.applied.fetch_add(1, Ordering::Relaxed);
+            }
+            let goal = *goal.get_or_insert(page.head);
+            let Some(head) = self.fences.head() else { continue };
+            // Beyond the goal is as good: everything up to it has been applied.
+            if head.position >= goal.position {
+                if head.epoch != goal.epoch {
+                    return Err(JournalError::diverged("the epoch changed while its records were read"));
+                }
+                return Ok(head);
+            }
+            if page.records.is_empty() {
+                return Err(JournalError::diverged("the journal has a head beyond its records"));
+            }
+        }
+    }
+
+    async fn adopt_history(&self) -> Result<Link, JournalError> {
+        let history = self.ask(self.journal.history(&self.namespace)).await?;
+        self.fences.adopt(history.oldest);
+        Ok(history.oldest)
+    }
+
+    /// History does not fit what this node has applied. If the journal lost what the node saw, its epoch must change.
+    async fn start_over(&self, why: &JournalError) -> Result<(), JournalError> {
+        if why.is_diverged()
+            && let Some(head) = self.fences.head()
+        {
+            self.ask(self.journal.roll(&self.namespace, head.epoch)).await?;
+        }
+        self.adopt_history().await.map(drop)
+    }
+
+    async fn ask<T>(&self, answer: impl Future<Output = Result<T, JournalError>>) -> Result<T, JournalError> {
+        match tokio::time::timeout(JOURNAL_DEADLINE, answer).await {
+            Ok(answer) => answer,
+            Err(late) => Err(JournalError::indeterminate("no answer within 5 s", late)),
+        }
+    }
+
+    /// How often the lease is renewed: a third of the tightest bound of any region.
+    pub(crate) fn renewal_interval(&self) -> Duration {
+        Duration::from_nanos(self.bound_min.load(Ordering::Relaxed) / 3)
+    }
+
+    /// A region with this bound exists from now on.
+    pub(crate) fn tighten(&self, bound: Nanos) {
+        self.bound_min.fetch_min(bound, Ordering::Relaxed);
+        // The follower may be asleep for a third of a longer bound.
+        self.tightened.notify_one();
+    }
+}
+
+/// Follows the journal until the engine is gone or told to stop.
+pub(crate) async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
+    loop {
+        let Some((journal, namespace, tightened, pause)) = engine.upgrade().map(|engine| {
+            let pause = engine.renewal_interval();
+            (engine.journal.clone(), engine.namespace.clone(), engine.tightened.clone(), pause)
+        }) else {
+            return;
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = journal.changed(&namespace) => {}
+            () = tightened.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+        let Some(engine) = engine.upgrade() else { return };
+        let failed = tokio::select! {
+            () = stop.cancelled() => return,
+            outcome = follow_once(&engine) => outcome.is_err(),
+        };
+        drop(engine);
+        if failed {
+            // A journal that fails at once must not keep a core busy; its hint may be what completes at once.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause.clamp(Duration::from_millis(10), Duration::from_secs(1))) => {}
+            }
+        }
+    }
+}
+
+async fn follow_once(engine: &Arc<Engine>) -> Result<(), JournalError> {
+    engine.drain_queue().await;
+    engine.catch_up().await.map(drop)
+}

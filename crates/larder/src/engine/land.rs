@@ -1,0 +1,112 @@
+//! What becomes of a load's answer: the entry it makes, and whether memory keeps it.
+
+use super::nested::Gathered;
+use super::tiers::is_worth_keeping;
+use super::{Answer, Engine, Scope};
+use crate::error::Error;
+use crate::memory::{Entry, Key, OVERHEAD_BYTES, Value};
+use crate::observe::Count;
+use larder_core::expiry::Times;
+use larder_core::{Birth, Override};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+impl Engine {
+    /// The entry an answer makes, and whether it is to be kept.
+    pub(crate) fn compose(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        born: Option<Birth>,
+        gathered: &mut Gathered,
+        answer: Answer,
+        previous: Option<&Arc<Entry>>,
+    ) -> Result<(Arc<Entry>, bool), Error> {
+        let value = match answer {
+            Answer::Value(value) => Some(value),
+            Answer::Absent => None,
+            Answer::Failed(why) => {
+                scope.stats.add(Count::LoadFailed);
+                return Err(Error::declined(why));
+            }
+            Answer::NotModified => {
+                let Some(previous) = previous.filter(|previous| previous.value.is_some()) else {
+                    scope.stats.add(Count::LoadFailed);
+                    return Err(Error::not_modified());
+                };
+                scope.stats.add(Count::NotModified);
+                // The old value, as of now: it still depends on what it depended on.
+                gathered.add_tags(previous.tags.iter().cloned());
+                gathered.also.extend(previous.dependencies.also().iter().cloned());
+                gathered.inherited.inherit(&previous.dependencies);
+                gathered.unnamable |= previous.unnamable;
+                previous.value.clone()
+            }
+        };
+        Ok(self.entry(scope, key, gathered.oldest_birth(born), gathered, value))
+    }
+
+    /// An entry born so, of this value or of "there is none", and whether it is to be kept.
+    pub(crate) fn entry(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        born: Option<Birth>,
+        gathered: &Gathered,
+        value: Option<Value>,
+    ) -> (Arc<Entry>, bool) {
+        let now = self.time.now();
+        let value_bytes = value.as_ref().map_or(0, |value| scope.codec.weigh(value));
+        let fits = value_bytes <= scope.policy.value_bytes_max;
+        if !fits {
+            scope.stats.add(Count::TooLarge);
+        }
+        let times = self.times(scope, now, gathered.said, value.is_some());
+        let keep = fits && born.is_some() && !gathered.do_not_store && is_worth_keeping(&times, now);
+        let mut dependencies = self.fences.dependencies(&scope.path_of(key), &gathered.tags, &gathered.also);
+        dependencies.inherit(&gathered.inherited);
+        let names =
+            gathered.tags.iter().map(|tag| size_of_val(tag) + tag.segments().heap_bytes()).sum::<usize>();
+        let weight = OVERHEAD_BYTES
+            + value_bytes
+            + (names + dependencies.heap_bytes() + key.segments.heap_bytes()) as u64;
+        let entry = Entry {
+            checked: AtomicU64::new(0),
+            born,
+            times,
+            dependencies,
+            value,
+            gate: Default::default(),
+            tags: gathered.tags.as_slice().into(),
+            unnamable: gathered.unnamable,
+            weight,
+        };
+        (Arc::new(entry), keep)
+    }
+
+    fn times(&self, scope: &Scope, now: u64, said: Override, is_value: bool) -> Times {
+        if is_value {
+            return scope.policy.expiry.times(now, said, self.random());
+        }
+        let unkept = Times { created: now, refresh: now, soft: now, hard: now, end: now };
+        scope.policy.expiry.negative_times(now, said).unwrap_or(unkept)
+    }
+
+    /// Puts an entry into memory, unless the rule already refuses it or what is there was born later. Neither check
+    /// is needed for safety; they spare good entries from bad ones.
+    pub(crate) fn keep(&self, scope: &Scope, key: &Key, entry: &Arc<Entry>) {
+        let verdict = self
+            .fences
+            .check_local(entry.local(), &entry.dependencies, &entry.checked, || scope.path_of(key));
+        if !verdict.is_fresh() {
+            scope.stats.add(Count::RejectedByRule);
+            return;
+        }
+        if self.memory.peek(key).is_some_and(|there| there.local() > entry.local()) {
+            return;
+        }
+        if !self.memory.insert(key.clone(), entry.clone()) {
+            scope.stats.add(Count::TooLarge);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Running a load: its turn at the source, its stamp, its deadlines, its panics; and what becomes of its answer.
+
+use super::flights::{Driven, Flight, Landed};
+use super::nested::{self, Gathered, LoadState};
+use super::{Engine, Scope};
+use crate::error::{Error, LoadError};
+use crate::memory::{Entry, Key, Value};
+use crate::observe::Count;
+use larder_core::Birth;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// What a loader answered about one key.
+pub(crate) enum Answer {
+    Value(Value),
+    Absent,
+    NotModified,
+    Failed(String),
+}
+
+pub(crate) type LoadFuture = Pin<Box<dyn Future<Output = Result<Answer, LoadError>> + Send>>;
+pub(crate) type Loader = Box<dyn FnOnce(Arc<LoadState>, Option<Arc<Entry>>) -> LoadFuture + Send>;
+
+impl Engine {
+    /// A flight's work, to be polled by the reader that leads it.
+    pub(crate) fn lead(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        key: Key,
+        flight: Arc<Flight>,
+        previous: Option<Arc<Entry>>,
+        loader: Loader,
+    ) -> Driven {
+        let (engine, scope) = (self.clone(), scope.clone());
+        let landing = Landing::new(self, [(key.clone(), flight.clone())]);
+        let (detached, stats) = (flight.clone(), scope.stats.clone());
+        let work = async move {
+            let landed = engine.fly(&scope, &key, &flight, previous.as_ref(), loader).await;
+            if let (Err(_), Some(previous)) = (&landed, &previous) {
+                previous.gate.failed(engine.time.now(), &scope.policy.expiry);
+            }
+            if let Ok((entry, true)) = &landed {
+                engine.keep(&scope, &key, entry);
+            }
+            landing.land(0, landed.as_ref().map(|(entry, _)| entry.clone()).map_err(Clone::clone));
+            drop(landing);
+            if let Ok((entry, true)) = &landed {
+                engine.store_later(&scope, &key, entry);
+            }
+        };
+        let engine = self.clone();
+        let on_detach = move |rest| {
+            if detached.plan().detach() {
+                stats.add(Count::Detached);
+                engine.spawn(rest);
+            }
+        };
+        Driven::new(Box::pin(work), Box::new(on_detach))
+    }
+
+    /// Loads; returns the entry and whether it is to be kept.
+    async fn fly(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        flight: &Flight,
+        previous: Option<&Arc<Entry>>,
+        loader: Loader,
+    ) -> Result<(Arc<Entry>, bool), Error> {
+        let (source, previous_given) = (scope.source.identity(), previous.cloned());
+        let state = LoadState::new(self.identity(), scope.tenant_path.clone(), source, vec![key.clone()]);
+        let load = self.run_loader(
+            scope,
+            state.clone(),
+            |born, at| flight.begin(born, at),
+            |state| loader(state, previous_given),
+        );
+        let (born, answer) = load.await?;
+        let mut gathered = state.gathered(0);
+        self.compose(scope, key, born, &mut gathered, answer, previous)
+    }
+
+    /// Waits for a turn at the source, takes the stamp, and runs the loader under its hard timeout.
+    pub(crate) async fn run_loader<A, F>(
+        &self,
+        scope: &Scope,
+        state: Arc<LoadState>,
+        begin: impl FnOnce(Option<Birth>, u64),
+        loader: impl FnOnce(Arc<LoadState>) -> F,
+    ) -> Result<(Option<Birth>, A), Error>
+    where
+        F: Future<Output = Result<A, LoadError>>,
+    {
+        let stats = &scope.stats;
+        let place = scope.source.place().await;
+        let _place = place.inspect_err(|_| stats.add(Count::LoadOverloaded))?;
+        let began = self.time.now();
+        // Before the loader is so much as called: its snapshot may be taken in its first instruction.
+        let born = self.fences.birth();
+        begin(born, began);
+        stats.add(Count::Load);
+        let hard = scope.policy.hard_timeout;
+        let given = state.clone();
+        let work = nested::within(state, CatchPanic(Box::pin(async move { loader(given).await })));
+        let ended = tokio::time::timeout(hard, work).await;
+        stats.loads.record(Duration::from_nanos(self.time.now().saturating_sub(began)));
+        #[cfg(larder_seeded_bug = "stamp_after_load")]
+        let born = self.fences.birth();
+        let (count, error) = match ended {
+            Ok(Ok(Ok(answer))) => return Ok((born, answer)),
+            Ok(Ok(Err(error))) => (Count::LoadFailed, Error::load(error)),
+            Ok(Err(message)) => (Count::LoadFailed, Error::panicked(message)),
+            Err(_) => (Count::LoadTimedOut, Error::timed_out(hard)),
+        };
+        stats.add(count);
+        Err(error)
+    }
+
+    pub(crate) fn identity(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}
+
+impl Gathered {
+    /// What the load, and everything it was built from, was born with.
+    pub(crate) fn oldest_birth(&self, born: Option<Birth>) -> Option<Birth> {
+        match self.oldest {
+            None => born,
+            Some(oldest) => Some(oldest?.min(born?)),
+        }
+    }
+}
+
+/// Flights that must end, whatever happens to the work that carries them: dropped with one still open (a runtime
+/// shutting down, a panic outside the loader), it ends it with an error, and followers load for themselves.
+pub(crate) struct Landing {
+    engine: Arc<Engine>,
+    flights: Vec<(Key, Arc<Flight>)>,
+}
+
+impl Landing {
+    pub(crate) fn new(engine: &Arc<Engine>, flights: impl IntoIterator<Item = (Key, Arc<Flight>)>) -> Self {
+        Landing { engine: engine.clone(), flights: flights.into_iter().collect() }
+    }
+
+    /// Ends the flight at this place: off the table first, so that whoever is not woken does not join it.
+    pub(crate) fn land(&self, at: usize, landed: Landed) {
+        let (key, flight) = &self.flights[at];
+        self.engine.flights.remove(key, flight);
+        flight.settle(landed);
+    }
+
+    pub(crate) fn flights(&self) -> &[(Key, Arc<Flight>)] {
+        &self.flights
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        for at in 0..self.flights.len() {
+            if self.flights[at].1.peek().is_none() {
+                self.land(at, Err(Error::abandoned()));
+            }
+        }
+    }
+}
+
+/// Turns a panic of the inner future into its message.
+struct CatchPanic<F>(F);
+
+impl<F: Future> Future for CatchPanic<Pin<Box<F>>> {
+    type Output = Result<F::Output, String>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let inner = self.0.as_mut();
+        match std::panic::catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(payload) => {
+                let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+                let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+                Poll::Ready(Err(text.unwrap_or_else(|| "no message".to_owned())))
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The engine: drives the core's plans through the ports. It knows memory and the ports, no adapter, no type of value.
+//!
+//! Every hit is judged by [`Engine::judge`], whatever tier or flight it comes from. A region calls down into the
+//! engine; the engine calls nobody above it. Background work belongs to the engine and ends with it.
+
+mod announce;
+mod batch;
+mod breaker;
+mod flights;
+mod follow;
+mod land;
+mod limits;
+mod load;
+pub(crate) mod nested;
+mod read;
+mod scope;
+mod tiers;
+
+pub use announce::Invalidated;
+pub(crate) use batch::{BatchAnswers, BatchFuture, BatchLoader};
+pub(crate) use follow::follow;
+pub(crate) use limits::SourceLimit;
+pub use limits::SourceLimits;
+pub(crate) use load::{Answer, LoadFuture, Loader};
+pub(crate) use nested::LoadState;
+pub(crate) use scope::{Scope, ValueCodec};
+pub(crate) use tiers::Tier;
+
+use crate::clock::Time;
+use crate::memory::{Entry, Key, Memory};
+use crate::observe::{JournalSnapshot, MemorySnapshot};
+use announce::Queue;
+use flights::Flights;
+use follow::Following;
+use larder_core::port::{Journal, Nanos};
+use larder_core::{Confirmed, Fences, Verdict};
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Writes to stores under way at once; further ones are dropped and counted: a lost fill is a miss later.
+const STORE_WRITES_MAX: usize = 1024;
+
+/// One cache of one namespace at work.
+pub(crate) struct Engine {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) time: Time,
+    pub(crate) fences: Fences,
+    pub(crate) memory: Memory,
+    pub(crate) tiers: Vec<Tier>,
+    pub(crate) journal: Arc<dyn Journal>,
+    flights: Flights,
+    turn: tokio::sync::Mutex<()>,
+    following: Following,
+    queue: Queue,
+    bound_min: AtomicU64,
+    tightened: Arc<Notify>,
+    store_writes: Arc<Semaphore>,
+    tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    runtime: Handle,
+    random: AtomicU64,
+}
+
+/// What an engine is made of.
+pub(crate) struct Parts {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) time: Time,
+    pub(crate) memory: Memory,
+    pub(crate) tiers: Vec<Tier>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) targets_max: usize,
+    pub(crate) runtime: Handle,
+    pub(crate) seed: u64,
+}
+
+impl Engine {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Engine {
+            namespace: parts.namespace,
+            time: parts.time,
+            fences: Fences::new(parts.seed, parts.targets_max),
+            memory: parts.memory,
+            tiers: parts.tiers,
+            journal: parts.journal,
+            flights: Flights::default(),
+            turn: tokio::sync::Mutex::default(),
+            following: Following::default(),
+            queue: Queue::default(),
+            // Without bounded regions the journal is still looked at every 10 s.
+            bound_min: AtomicU64::new(30_000_000_000),
+            tightened: Arc::default(),
+            store_writes: Arc::new(Semaphore::new(STORE_WRITES_MAX)),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            runtime: parts.runtime,
+            random: AtomicU64::new(parts.seed | 1),
+        })
+    }
+
+    /// The rule and the lease on one entry: `confirmed` must have been loaded before the entry was looked at; the
+    /// clock is read last, and that reading is returned.
+    #[inline]
+    pub(crate) fn judge(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        entry: &Entry,
+        confirmed: Confirmed,
+    ) -> (Verdict, Nanos) {
+        let born = entry.local();
+        let verdict =
+            self.fences.check_local(born, &entry.dependencies, &entry.checked, || scope.path_of(key));
+        #[cfg(larder_seeded_bug = "lease_after_rule")]
+        let confirmed = self.fences.lease().load();
+        let now = self.time.now();
+        (scope.bound.admit(confirmed, verdict, now), now)
+    }
+
+    /// Uniform in `0.0..1.0`; SplitMix64 (Steele, Lea, Flood 2014).
+    fn random(&self) -> f64 {
+        let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Runs work in the background until it is done or the engine is stopped.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn_on(
+            async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = work => {}
+                }
+            },
+            &self.runtime,
+        );
+    }
+
+    /// Runs work in the background to its end, whether or not its result is waited for.
+    pub(crate) fn spawn_returning<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.tasks.spawn_on(work, &self.runtime)
+    }
+
+    /// Lets background work finish for up to `patience`, then stops what is left, the stores and the journal.
+    pub(crate) async fn close(&self, patience: Duration) {
+        self.tasks.close();
+        let finished = tokio::time::timeout(patience, self.finish_up()).await;
+        if finished.is_err() {
+            tracing::warn!(namespace = %self.namespace, "closing with background work unfinished");
+        }
+        self.stop.cancel();
+        self.tasks.wait().await;
+        for tier in &self.tiers {
+            tier.close().await;
+        }
+        self.journal.close().await;
+        self.memory.clear();
+    }
+
+    async fn finish_up(&self) {
+        self.drain_queue().await;
+        // Every permit back: every write to a store has ended.
+        if let Ok(all) = self.store_writes.acquire_many(STORE_WRITES_MAX as u32).await {
+            all.forget();
+        }
+        while self.flights.len() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    pub(crate) fn memory_snapshot(&self) -> MemorySnapshot {
+        let memory = &self.memory;
+        MemorySnapshot::new(memory.entries(), memory.bytes(), memory.bytes_max(), memory.evicted())
+    }
+
+    pub(crate) fn journal_snapshot(&self) -> JournalSnapshot {
+        let head = self.fences.head();
+        let now = self.time.now();
+        let since = self.fences.lease().load().since();
+        JournalSnapshot {
+            name: self.journal.name(),
+            position: head.map_or(0, |head| head.position),
+            epoch: head.map_or_else(String::new, |head| format!("{:?}", head.epoch)),
+            confirmed_ago: since.map(|since| Duration::from_nanos(now.saturating_sub(since))),
+            applied: self.following.applied.load(Ordering::Relaxed),
+            renewals: self.following.renewals.load(Ordering::Relaxed),
+            renewals_failed: self.following.failed.load(Ordering::Relaxed),
+            resyncs: self.following.resyncs.load(Ordering::Relaxed),
+            queued: self.queue.len() as u64,
+            last_error: self.following.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

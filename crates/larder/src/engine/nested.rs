@@ -1,0 +1,137 @@
+//! Loads within loads: an entry built from other cached entries takes over what they depend on.
+//!
+//! While a loader runs, the task carries its load's state; every read of a region adds what it was served to it.
+//! Tasks that the loader spawns do not carry it: read before spawning, or name the tags by hand.
+
+use crate::memory::{Entry, Key};
+use larder_core::{Birth, Dependencies, Override, Path, Tag};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// More tags, or more entries, than this: the value is returned but not kept.
+const NAMES_MAX: usize = 1024;
+
+tokio::task_local! {
+    static LOADING: Arc<LoadState>;
+}
+
+/// What a load has gathered so far about the entry it makes.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    pub(crate) tags: Vec<Tag>,
+    /// Keys of the entries it was built from.
+    pub(crate) also: Vec<Path>,
+    /// What those depend on.
+    pub(crate) inherited: Dependencies,
+    /// The oldest of their births; `Some(None)` when one had none.
+    pub(crate) oldest: Option<Option<Birth>>,
+    pub(crate) said: Override,
+    pub(crate) do_not_store: bool,
+    pub(crate) unnamable: bool,
+}
+
+/// The state of one running load.
+pub(crate) struct LoadState {
+    /// The engine it runs in, by address: stamps of another one's entries mean nothing here.
+    pub(crate) engine: usize,
+    pub(crate) tenant: Path,
+    pub(crate) source: usize,
+    pub(crate) keys: Vec<Key>,
+    parent: Option<Arc<LoadState>>,
+    gathered: Vec<Mutex<Gathered>>,
+}
+
+impl LoadState {
+    /// The state of a load of these keys (one, save in a batch), inside whatever load the task is running.
+    pub(crate) fn new(engine: usize, tenant: Path, source: usize, keys: Vec<Key>) -> Arc<Self> {
+        let parent = LOADING.try_with(Arc::clone).ok();
+        let gathered = keys.iter().map(|_| Mutex::default()).collect();
+        Arc::new(LoadState { engine, tenant, source, keys, parent, gathered })
+    }
+
+    /// What was gathered for the key at this place.
+    pub(crate) fn gathered(&self, at: usize) -> MutexGuard<'_, Gathered> {
+        self.gathered[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ancestors(self: &Arc<Self>) -> impl Iterator<Item = &Arc<LoadState>> {
+        std::iter::successors(Some(self), |state| state.parent.as_ref())
+    }
+}
+
+/// Runs a loader's future as this load.
+pub(crate) async fn within<F: Future>(state: Arc<LoadState>, future: F) -> F::Output {
+    LOADING.scope(state, future).await
+}
+
+/// Whether the task is running a load.
+#[inline]
+pub(crate) fn is_loading() -> bool {
+    LOADING.try_with(|_| ()).is_ok()
+}
+
+/// Whether the task is already loading this key: waiting for that load would be waiting for itself.
+pub(crate) fn is_loading_key(key: &Key) -> bool {
+    LOADING.try_with(|state| state.ancestors().any(|s| s.keys.contains(key))).unwrap_or(false)
+}
+
+/// Whether the task already holds a place at this source: waiting for another could be waiting for itself.
+pub(crate) fn holds_place_at(source: usize) -> bool {
+    LOADING.try_with(|state| state.ancestors().any(|s| s.source == source)).unwrap_or(false)
+}
+
+/// Adds an entry served inside a load to what that load's entry depends on.
+#[cold]
+pub(crate) fn served(
+    engine: usize,
+    tenant: &Path,
+    key: impl FnOnce() -> Path,
+    entry: &Entry,
+    remaining: Duration,
+) {
+    let Ok(state) = LOADING.try_with(Arc::clone) else { return };
+    let key = (state.engine == engine).then(key);
+    for at in 0..state.keys.len() {
+        let mut gathered = state.gathered(at);
+        let max = &mut gathered.said.ttl_max;
+        *max = Some(max.map_or(remaining, |max| max.min(remaining)));
+        let Some(key) = &key else { continue };
+        gathered.inherit(key, *tenant == state.tenant, entry);
+    }
+}
+
+impl Gathered {
+    fn inherit(&mut self, key: &Path, same_tenant: bool, entry: &Entry) {
+        self.oldest = Some(match (self.oldest, entry.born) {
+            (None, born) => born,
+            (Some(Some(oldest)), Some(born)) => Some(oldest.min(born)),
+            _ => None,
+        });
+        self.inherited.inherit(&entry.dependencies);
+        for key in std::iter::once(key).chain(entry.dependencies.also()) {
+            if !self.also.contains(key) {
+                self.also.push(key.clone());
+            }
+        }
+        // A stored entry's tags are of its own tenant; those of another have no name there.
+        self.unnamable |= entry.unnamable || (!same_tenant && !entry.tags.is_empty());
+        if same_tenant {
+            self.add_tags(entry.tags.iter().cloned());
+        }
+        self.check_size();
+    }
+
+    pub(crate) fn add_tags(&mut self, tags: impl IntoIterator<Item = Tag>) {
+        for tag in tags {
+            if !self.tags.contains(&tag) {
+                self.tags.push(tag);
+            }
+        }
+        self.check_size();
+    }
+
+    fn check_size(&mut self) {
+        self.do_not_store |= self.tags.len() > NAMES_MAX || self.also.len() > NAMES_MAX;
+    }
+}

@@ -1,0 +1,246 @@
+//! The tiers below memory: envelopes in and out of stores, each store behind a deadline and a breaker.
+//!
+//! What a store returns is bytes of unknown worth: checked, decoded, located in this node's history, and then
+//! judged like any other entry. Promotion keeps age, expiries and stamp; it never stamps anew.
+
+use super::breaker::Breaker;
+use super::{Engine, Scope};
+use crate::codec::Compression;
+use crate::memory::{Entry, Key, OVERHEAD_BYTES};
+use crate::observe::{Count, StoreCount, StoreSnapshot, StoreStats};
+use larder_core::expiry::{Times, nanos};
+use larder_core::port::{Nanos, Store, StoreError, Stored};
+use larder_core::{Content, Envelope, EnvelopeHead, Limits, Segments};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// How long one operation of a store may take.
+const STORE_DEADLINE: Duration = Duration::from_secs(2);
+const MS: Nanos = 1_000_000;
+
+/// One store with what is known of its health.
+pub(crate) struct Tier {
+    store: Arc<dyn Store>,
+    breaker: Breaker,
+    stats: StoreStats,
+}
+
+impl Tier {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Tier { store, breaker: Breaker::default(), stats: StoreStats::default() }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.store.name()
+    }
+
+    pub(crate) fn snapshot(&self) -> StoreSnapshot {
+        let (counts, gets) = (self.stats.counts(), self.stats.gets.snapshot());
+        StoreSnapshot { name: self.name(), counts, gets, degraded: self.breaker.is_open() }
+    }
+
+    pub(crate) async fn close(&self) {
+        self.store.close().await;
+    }
+
+    /// Runs one operation, unless the store has been failing.
+    async fn run<T>(
+        &self,
+        engine: &Engine,
+        operation: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if !self.breaker.allows(engine.time.now()) {
+            self.stats.add(StoreCount::ShortCircuited, 1);
+            return Err(StoreError::refused(format!("{} is left alone after failing", self.name())));
+        }
+        let result = match tokio::time::timeout(STORE_DEADLINE, operation).await {
+            Ok(result) => result,
+            Err(late) => Err(StoreError::new(format!("{}: no answer within 2 s", self.name()), late)),
+        };
+        let was_open = self.breaker.is_open();
+        self.breaker.record(result.is_ok(), engine.time.now());
+        if let Err(error) = &result {
+            self.stats.add(StoreCount::Error, 1);
+            if !was_open && self.breaker.is_open() {
+                tracing::warn!(store = self.name(), %error, "a store keeps failing; the cache goes on without it");
+            }
+        } else if was_open {
+            tracing::info!(store = self.name(), "a store that had been failing works again");
+        }
+        result
+    }
+}
+
+impl Engine {
+    /// How many stores a region's reads may go to.
+    pub(crate) fn stores_of(&self, scope: &Scope) -> usize {
+        if scope.policy.memory_only { 0 } else { self.tiers.len() }
+    }
+
+    /// Looks keys up in one store. `Err` when it could not be asked.
+    pub(crate) async fn fetch(
+        &self,
+        scope: &Scope,
+        tier: usize,
+        keys: &[&Key],
+    ) -> Result<Vec<Option<Arc<Entry>>>, StoreError> {
+        let tier = &self.tiers[tier];
+        let names: Vec<Vec<u8>> = keys.iter().map(|key| self.store_key(scope, key)).collect();
+        let began = self.time.now();
+        tier.stats.add(StoreCount::Get, names.len() as u64);
+        let rows = tier.run(self, tier.store.get_many(&names)).await?;
+        tier.stats.gets.record(Duration::from_nanos(self.time.now().saturating_sub(began)));
+        let found = rows.iter().flatten().count();
+        tier.stats.add(StoreCount::Found, found as u64);
+        let entries = keys.iter().zip(&names).zip(rows).map(|((key, name), row)| {
+            let bytes = row?;
+            let entry = self.revive(scope, key, name, &bytes);
+            if entry.is_none() {
+                scope.stats.add(Count::RejectedStored);
+            }
+            entry.map(Arc::new)
+        });
+        Ok(entries.collect())
+    }
+
+    /// The entry in these bytes. `None` when they are not a sound envelope of this key and schema.
+    fn revive(&self, scope: &Scope, key: &Key, name: &[u8], bytes: &[u8]) -> Option<Entry> {
+        let limits = Limits { raw_bytes_max: scope.policy.value_bytes_max, ..Limits::default() };
+        let envelope = Envelope::decode(bytes, name, &limits).ok()?;
+        envelope.check_schema(scope.schema).ok()?;
+        let value = match &envelope.content {
+            Content::Absent => None,
+            Content::Value { codec, packing, body } => {
+                let raw = Compression::unpack(*packing, body, limits.raw_bytes_max).ok()?;
+                Some(scope.codec.decode(*codec, &raw).ok()?)
+            }
+        };
+        let EnvelopeHead { stamp, tags, also, .. } = &envelope.head;
+        // Not in the history this node follows: born below every floor, so the rule refuses it.
+        let born = self.fences.locate(*stamp);
+        #[cfg(larder_seeded_bug = "promotion_restamps")]
+        let born = self.fences.birth().or(born);
+        let dependencies = self.fences.dependencies(&scope.path_of(key), tags, also);
+        let weight = OVERHEAD_BYTES
+            + envelope.content.raw_bytes()
+            + dependencies.heap_bytes() as u64
+            + key.segments.heap_bytes() as u64;
+        Some(Entry {
+            checked: AtomicU64::new(0),
+            born,
+            times: self.local_times(scope, &envelope.head),
+            dependencies,
+            value,
+            gate: Default::default(),
+            tags: tags.as_slice().into(),
+            unnamable: false,
+            weight,
+        })
+    }
+
+    fn local_times(&self, scope: &Scope, head: &EnvelopeHead) -> Times {
+        let ns = |ms: u64| ms.saturating_mul(MS);
+        let (created, soft) = (ns(head.created_ms), ns(head.soft_ms));
+        let refresh = match scope.policy.expiry.refresh_ahead {
+            Some(fraction) => created.saturating_add((soft.saturating_sub(created) as f64 * fraction) as u64),
+            None => soft,
+        };
+        let times = Times { created, refresh, soft, hard: ns(head.hard_ms), end: ns(head.keep_ms) };
+        let times = times.on_clock(ns(self.time.wall_ms()), self.time.now());
+        // A wall clock that was set back must not prolong a life: nothing is younger than now.
+        let late = times.created.saturating_sub(self.time.now());
+        let back = |t: Nanos| t.saturating_sub(late);
+        Times {
+            created: back(times.created),
+            refresh: back(times.refresh),
+            soft: back(times.soft),
+            hard: back(times.hard),
+            end: back(times.end),
+        }
+    }
+
+    /// Writes an entry to all stores in the background. Entries that cannot be stored, or do not fit into the
+    /// queue, are not: a miss later.
+    pub(crate) fn store_later(self: &Arc<Self>, scope: &Arc<Scope>, key: &Key, entry: &Arc<Entry>) {
+        if self.stores_of(scope) == 0 || entry.unnamable {
+            return;
+        }
+        let Ok(place) = self.store_writes.clone().try_acquire_owned() else {
+            self.tiers.iter().for_each(|tier| tier.stats.add(StoreCount::Dropped, 1));
+            return;
+        };
+        let (engine, scope, key, entry) = (self.clone(), scope.clone(), key.clone(), entry.clone());
+        self.spawn(async move {
+            let _ = engine.store_now(&scope, &key, &entry).await;
+            drop(place);
+        });
+    }
+
+    /// Writes an entry to all stores; the first error, if any, after all were tried.
+    pub(crate) async fn store_now(&self, scope: &Scope, key: &Key, entry: &Entry) -> Result<(), StoreError> {
+        let Some(stored) = self.envelop(scope, key, entry) else { return Ok(()) };
+        let mut result = Ok(());
+        for tier in &self.tiers {
+            tier.stats.add(StoreCount::Put, 1);
+            result = result.and(tier.run(self, tier.store.put_many(vec![stored.clone()])).await);
+        }
+        result
+    }
+
+    fn envelop(&self, scope: &Scope, key: &Key, entry: &Entry) -> Option<Stored> {
+        let stamp = entry.born?.stamp;
+        let (packing, body);
+        let content = match &entry.value {
+            None => Content::Absent,
+            Some(value) => {
+                let Ok(raw) = scope.codec.encode(value) else {
+                    scope.stats.add(Count::Unencodable);
+                    return None;
+                };
+                if raw.len() as u64 > scope.policy.value_bytes_max {
+                    scope.stats.add(Count::TooLarge);
+                    return None;
+                }
+                (packing, body) = scope.policy.compression.pack(raw);
+                Content::Value { codec: scope.policy.codec.id(), packing, body: &body }
+            }
+        };
+        let wall = entry.times.on_clock(self.time.now(), self.time.wall_ms().saturating_mul(MS));
+        let name = self.store_key(scope, key);
+        let head = EnvelopeHead {
+            schema: scope.schema,
+            stamp,
+            created_ms: wall.created / MS,
+            soft_ms: wall.soft / MS,
+            hard_ms: wall.hard / MS,
+            keep_ms: wall.end / MS,
+            tags: entry.tags.to_vec(),
+            also: entry.dependencies.also().to_vec(),
+        };
+        let expires_ms = head.keep_ms;
+        let bytes = Envelope { key: &name, head, content }.encode();
+        Some(Stored { key: name, bytes, expires_ms })
+    }
+
+    /// Removes keys from all stores; the first error, if any, after all were tried.
+    pub(crate) async fn unstore(&self, scope: &Scope, keys: &[Key]) -> Result<(), StoreError> {
+        let names: Vec<Vec<u8>> = keys.iter().map(|key| self.store_key(scope, key)).collect();
+        let mut result = Ok(());
+        for tier in &self.tiers {
+            result = result.and(tier.run(self, tier.store.remove_many(&names)).await);
+        }
+        result
+    }
+
+    /// The key in stores: the namespace, then the path.
+    fn store_key(&self, scope: &Scope, key: &Key) -> Vec<u8> {
+        let namespace = Segments::builder().with(&*self.namespace).finish();
+        [namespace.as_bytes(), scope.path_of(key).as_bytes()].concat()
+    }
+}
+
+/// Whether a duration is worth keeping anything for.
+pub(crate) fn is_worth_keeping(times: &Times, now: Nanos) -> bool {
+    times.end > now && times.soft.saturating_sub(times.created) >= nanos(Duration::from_nanos(1))
+}

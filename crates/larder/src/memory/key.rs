@@ -1,0 +1,83 @@
+//! The key of the memory tier: a region's number and the segments, with their hash worked out once.
+
+use foldhash::quality::SeedableRandomState;
+use larder_core::Segments;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::LazyLock;
+
+/// A key of one region, ready to be looked up: built once, used often. Made by [`crate::Region::key`].
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub(crate) hash: u64,
+    /// Which region of which tenant of which cache, by a number unique in the process.
+    pub(crate) scope: u32,
+    pub(crate) segments: Segments,
+}
+
+impl Key {
+    #[inline]
+    pub(crate) fn new(scope: u32, segments: Segments) -> Self {
+        let hash = hash(scope, segments.as_bytes());
+        Key { hash, scope, segments }
+    }
+
+    /// The segments, without namespace, tenant and region.
+    pub fn segments(&self) -> &Segments {
+        &self.segments
+    }
+}
+
+/// One seed for the process, drawn when it is first needed: keys compare across caches, nobody can aim collisions.
+static SEED: LazyLock<SeedableRandomState> = LazyLock::new(SeedableRandomState::random);
+
+#[inline]
+fn hash(scope: u32, bytes: &[u8]) -> u64 {
+    let mut hasher = SEED.build_hasher();
+    hasher.write_u32(scope);
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+impl PartialEq for Key {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.scope == other.scope && self.segments == other.segments
+    }
+}
+impl Eq for Key {}
+
+impl Hash for Key {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Hands the hash a [`Key`] carries through to tables.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Carried(u64);
+
+impl BuildHasher for Carried {
+    type Hasher = Carried;
+    #[inline]
+    fn build_hasher(&self) -> Carried {
+        Carried(0)
+    }
+}
+
+impl Hasher for Carried {
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    #[inline]
+    fn write_u64(&mut self, n: u64) {
+        self.0 = n;
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        // Only keys are hashed with this, and they write one number; anything else still hashes to something.
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+}

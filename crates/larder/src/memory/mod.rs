@@ -1,0 +1,145 @@
+//! The memory tier (L1): typed values behind `quick_cache`, bounded by bytes and by entries.
+//!
+//! Synchronous. Used by the engine and, for hits, by regions. It knows nothing of validity: whatever it returns has
+//! yet to pass the rule. Never builds on the engine's get-or-insert, whose placeholders know nothing of
+//! invalidations; flights do that.
+
+mod entry;
+mod key;
+
+pub(crate) use entry::{Entry, OVERHEAD_BYTES, Value};
+pub(crate) use key::Carried;
+pub use key::Key;
+
+use quick_cache::sync::Cache;
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Fewer stop scaling at two threads (measured: 23 to 52 ns a hit with 8, 23 to 28 with 64).
+const SHARDS: usize = 64;
+
+/// An amount of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bytes(u64);
+
+impl Bytes {
+    /// This many bytes.
+    pub const fn new(bytes: u64) -> Self {
+        Bytes(bytes)
+    }
+    /// This many times 1024 bytes.
+    pub const fn kib(n: u64) -> Self {
+        Bytes(n.saturating_mul(1 << 10))
+    }
+    /// This many times 1024² bytes.
+    pub const fn mib(n: u64) -> Self {
+        Bytes(n.saturating_mul(1 << 20))
+    }
+    /// This many times 1024³ bytes.
+    pub const fn gib(n: u64) -> Self {
+        Bytes(n.saturating_mul(1 << 30))
+    }
+    /// The number of bytes.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// The memory tier.
+pub(crate) struct Memory {
+    cache: Cache<Key, Arc<Entry>, Weight, Carried, Evictions>,
+    evicted: Arc<AtomicU64>,
+}
+
+/// Bytes, but never less than what keeps the number of entries within its cap.
+#[derive(Clone)]
+struct Weight {
+    least: u64,
+}
+
+impl Weighter<Key, Arc<Entry>> for Weight {
+    fn weight(&self, _key: &Key, entry: &Arc<Entry>) -> u64 {
+        entry.weight.max(self.least)
+    }
+}
+
+#[derive(Clone)]
+struct Evictions(Arc<AtomicU64>);
+
+impl Lifecycle<Key, Arc<Entry>> for Evictions {
+    /// What was evicted, dropped after the shard's lock is released: values may be large.
+    type RequestState = SmallVec<[Arc<Entry>; 2]>;
+
+    fn on_evict(&self, state: &mut Self::RequestState, _key: Key, entry: Arc<Entry>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        state.push(entry);
+    }
+}
+
+impl Memory {
+    /// A tier of at most this many bytes and, if given, entries.
+    pub(crate) fn new(bytes_max: Bytes, entries_max: Option<u64>) -> Self {
+        let bytes_max = bytes_max.get().max(1);
+        let least = entries_max.map_or(1, |entries| bytes_max.div_ceil(entries.max(1)));
+        // Only a hint, but a low one makes quick_cache use fewer shards.
+        let expected = (bytes_max / least.max(1024)).clamp(SHARDS as u64 * 32, 1 << 22) as usize;
+        let evicted = Arc::new(AtomicU64::new(0));
+        let options = OptionsBuilder::new()
+            .shards(SHARDS)
+            .estimated_items_capacity(expected)
+            .weight_capacity(bytes_max)
+            .build()
+            .unwrap_or_else(|error| unreachable!("all required options are set: {error}"));
+        let lifecycle = Evictions(evicted.clone());
+        Memory {
+            cache: Cache::with_options(options, Weight { least }, Carried::default(), lifecycle),
+            evicted,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.cache.get(key)
+    }
+
+    /// Looks without making the entry look wanted.
+    pub(crate) fn peek(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.cache.peek(key)
+    }
+
+    /// Keeps an entry, replacing what the key held. False when it is larger than a shard and was not kept.
+    pub(crate) fn insert(&self, key: Key, entry: Arc<Entry>) -> bool {
+        if entry.weight > self.cache.shard_capacity() {
+            self.cache.remove(&key);
+            return false;
+        }
+        self.cache.insert(key, entry);
+        true
+    }
+
+    pub(crate) fn remove(&self, key: &Key) {
+        self.cache.remove(key);
+    }
+
+    pub(crate) fn clear(&self) {
+        self.cache.clear();
+    }
+
+    pub(crate) fn entries(&self) -> u64 {
+        self.cache.len() as u64
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.cache.weight()
+    }
+
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.cache.capacity()
+    }
+
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+}

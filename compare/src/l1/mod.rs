@@ -5,9 +5,11 @@
 
 mod engine;
 mod goals;
+mod larder;
 mod measure;
 mod peers;
 
+use self::larder::Larder;
 use crate::output::{print, print_json, print_table, progress};
 use crate::sample::text_key;
 use crate::stats::rounded;
@@ -17,6 +19,7 @@ use measure::Effort;
 use peers::{Foyer, Moka, QuickCache};
 use serde::Serialize;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 
 /// One figure, as `--json` prints it.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -30,12 +33,14 @@ pub(crate) struct Row {
 
 /// Runs the whole measurement and prints it.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
+    // Runs what Larder does in the background: following the journal, renewing leases.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut rows = Vec::new();
     for entries in [10_000, 1_000_000] {
         let effort = effort(entries, options.quick);
         for kind in [KeyKind::U64, KeyKind::Text] {
             progress(&format!("l1: filling {entries} entries, {} keys", kind.word()));
-            let engines = engines(kind, entries)?;
+            let engines = engines(runtime.handle(), kind, entries)?;
             measure_cell(&engines, entries, effort, &mut rows)?;
         }
     }
@@ -55,13 +60,22 @@ fn effort(entries: u32, quick: bool) -> Effort {
     Effort { rounds, lookups, warm }
 }
 
-/// Every engine of a cell, filled with the same entries under the same keys.
-fn engines(kind: KeyKind, entries: u32) -> Result<Vec<Box<dyn Engine>>, Failure> {
+/// Every engine of a cell, filled with the same entries under the same keys. Keys built from segments are measured
+/// beside text keys, which are what the peers have for them.
+fn engines(runtime: &Handle, kind: KeyKind, entries: u32) -> Result<Vec<Box<dyn Engine>>, Failure> {
     let indexes = 0..u64::from(entries);
-    match kind {
-        KeyKind::U64 => peers_of(kind, indexes.collect()),
-        KeyKind::Text | KeyKind::Segments => peers_of(kind, indexes.map(text_key).collect()),
+    let (mut engines, kinds) = match kind {
+        KeyKind::U64 => (peers_of(kind, indexes.collect())?, vec![kind]),
+        KeyKind::Text | KeyKind::Segments => {
+            let keys = indexes.map(text_key).collect();
+            (peers_of(KeyKind::Text, keys)?, vec![KeyKind::Text, KeyKind::Segments])
+        }
+    };
+    for kind in kinds {
+        engines.push(Box::new(Larder::eventual(runtime, kind, entries)?));
+        engines.push(Box::new(Larder::bounded(runtime, kind, entries)?));
     }
+    Ok(engines)
 }
 
 fn peers_of<K: peers::PeerKey>(kind: KeyKind, keys: Arc<[K]>) -> Result<Vec<Box<dyn Engine>>, Failure> {

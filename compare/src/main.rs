@@ -27,7 +27,19 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// The cost of a hit in memory, one and two threads, 10 k and 1 M entries.
-    L1(Options),
+    L1 {
+        #[command(flatten)]
+        options: Options,
+        /// Measure only engines whose name begins with this; without quick_cache no goals are checked.
+        #[arg(long, value_name = "PREFIX", default_value = "")]
+        engine: String,
+        /// Count the time the threads were on a processor instead of wall time: for a look on a busy machine.
+        #[arg(long)]
+        cpu_time: bool,
+        /// Measure only caches of this many entries.
+        #[arg(long, value_name = "COUNT")]
+        entries: Option<u32>,
+    },
     /// One load for a thousand readers, the cost of a load, the cost of an invalidation.
     Load(Options),
     /// How often an invalidation is undone by a load that was running.
@@ -47,7 +59,10 @@ struct Options {
 
 fn main() -> Result<(), Failure> {
     match Cli::parse().command {
-        Command::L1(options) => l1::run(options),
+        Command::L1 { options, engine, cpu_time, entries } => {
+            let time = if cpu_time { l1::Time::Processor } else { l1::Time::Wall };
+            l1::run(options, &engine, entries, time)
+        }
         Command::Load(options) => load::run(options),
         Command::Race(options) => race::run(options),
     }

@@ -5,8 +5,18 @@ use crate::Failure;
 use crate::l1::engine::Engine;
 use crate::sample::random_order;
 use crate::stats::median;
+use rustix::time::{ClockId, clock_gettime};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
+
+/// Which time is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Time {
+    /// From the first thread to start to the last to finish. What is reported unless asked otherwise.
+    Wall,
+    /// The most any thread spent on a processor: does not count what other programs took meanwhile.
+    Processor,
+}
 
 /// How long a measurement takes.
 #[derive(Clone, Copy)]
@@ -17,6 +27,8 @@ pub(crate) struct Effort {
     pub(crate) lookups: usize,
     /// Lookups before them that do not: they bring caches and branch predictors back to this engine.
     pub(crate) warm: usize,
+    /// Which time is counted.
+    pub(crate) time: Time,
 }
 
 /// Nanoseconds per lookup of each engine: the median over the rounds of wall time / lookups per thread.
@@ -44,13 +56,13 @@ pub(crate) fn rounds(
             let (Some(engine), Some(sample)) = (engines.get(position), samples.get_mut(position)) else {
                 continue;
             };
-            let (wall, sum) = timed(*engine, &orders, effort.warm)?;
+            let (took, sum) = timed(*engine, &orders, effort)?;
             if *expected.get_or_insert(sum) != sum {
                 return Err(
                     format!("{}: its hits carried other values than its peers'", engine.name()).into()
                 );
             }
-            sample.push(wall.as_nanos() as f64 / effort.lookups as f64);
+            sample.push(took.as_nanos() as f64 / effort.lookups as f64);
         }
     }
     samples.iter().map(|sample| median(sample).ok_or_else(|| "no rounds were asked for".into())).collect()
@@ -58,22 +70,22 @@ pub(crate) fn rounds(
 
 /// One turn of one engine: all threads warm up, meet, and sweep; the wall time runs from the first to start
 /// to the last to finish.
-fn timed(engine: &dyn Engine, orders: &[Vec<u32>], warm: usize) -> Result<(Duration, u64), Failure> {
+fn timed(engine: &dyn Engine, orders: &[Vec<u32>], effort: Effort) -> Result<(Duration, u64), Failure> {
     let barrier = Barrier::new(orders.len());
-    let turns: Vec<Result<(Instant, Instant, u64), Failure>> = std::thread::scope(|scope| {
+    let turns: Vec<Result<Turn, Failure>> = std::thread::scope(|scope| {
         let threads: Vec<_> = orders
             .iter()
             .map(|order| {
                 let barrier = &barrier;
                 scope.spawn(move || {
-                    let (before, counted) = order.split_at(warm.min(order.len()));
+                    let (before, counted) = order.split_at(effort.warm.min(order.len()));
                     let warmed = engine.sweep(before);
                     barrier.wait();
-                    let start = Instant::now();
+                    let (start, processor) = (Instant::now(), on_processor());
                     let sum = engine.sweep(counted)?;
-                    let end = Instant::now();
+                    let (end, processor) = (Instant::now(), on_processor().saturating_sub(processor));
                     warmed?;
-                    Ok((start, end, sum))
+                    Ok(Turn { start, end, processor, sum })
                 })
             })
             .collect();
@@ -83,19 +95,31 @@ fn timed(engine: &dyn Engine, orders: &[Vec<u32>], warm: usize) -> Result<(Durat
             .collect()
     });
 
-    let mut spans = Vec::with_capacity(turns.len());
-    let mut total = 0u64;
-    for turn in turns {
-        let (start, end, sum) = turn?;
-        spans.push((start, end));
-        total = total.wrapping_add(sum);
-    }
-    let first = spans.iter().map(|(start, _)| *start).min();
-    let last = spans.iter().map(|(_, end)| *end).max();
+    let turns = turns.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let first = turns.iter().map(|turn| turn.start).min();
+    let last = turns.iter().map(|turn| turn.end).max();
     let (Some(first), Some(last)) = (first, last) else {
         return Err("no threads were asked for".into());
     };
-    Ok((last.duration_since(first), total))
+    let took = match effort.time {
+        Time::Wall => last.duration_since(first),
+        Time::Processor => turns.iter().map(|turn| turn.processor).max().unwrap_or_default(),
+    };
+    Ok((took, turns.iter().fold(0, |total, turn| total.wrapping_add(turn.sum))))
+}
+
+/// One thread's part in a turn.
+struct Turn {
+    start: Instant,
+    end: Instant,
+    processor: Duration,
+    sum: u64,
+}
+
+/// How long this thread has been on a processor.
+fn on_processor() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -120,7 +144,7 @@ mod tests {
         }
     }
 
-    const SHORT: Effort = Effort { rounds: 3, lookups: 1_000, warm: 10 };
+    const SHORT: Effort = Effort { rounds: 3, lookups: 1_000, warm: 10, time: Time::Wall };
 
     #[test]
     fn each_engine_gets_a_figure() {

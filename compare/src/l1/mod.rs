@@ -9,6 +9,8 @@ mod larder;
 mod measure;
 mod peers;
 
+pub(crate) use measure::Time;
+
 use self::larder::Larder;
 use crate::output::{print, print_json, print_table, progress};
 use crate::sample::text_key;
@@ -31,16 +33,18 @@ pub(crate) struct Row {
     ns_per_op: f64,
 }
 
-/// Runs the whole measurement and prints it.
-pub(crate) fn run(options: Options) -> Result<(), Failure> {
+/// Runs the measurement and prints it: of all engines at 10 k and 1 M entries, unless narrowed.
+pub(crate) fn run(options: Options, prefix: &str, entries: Option<u32>, time: Time) -> Result<(), Failure> {
     // Runs what Larder does in the background: following the journal, renewing leases.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut rows = Vec::new();
-    for entries in [10_000, 1_000_000] {
-        let effort = effort(entries, options.quick);
+    let sizes = entries.map_or_else(|| vec![10_000, 1_000_000], |entries| vec![entries]);
+    for entries in sizes {
+        let effort = effort(entries, options.quick, time);
         for kind in [KeyKind::U64, KeyKind::Text] {
             progress(&format!("l1: filling {entries} entries, {} keys", kind.word()));
-            let engines = engines(runtime.handle(), kind, entries)?;
+            let mut engines = engines(runtime.handle(), kind, entries)?;
+            engines.retain(|engine| engine.name().starts_with(prefix));
             measure_cell(&engines, entries, effort, &mut rows)?;
         }
     }
@@ -48,7 +52,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
 }
 
 /// Rounds short enough that a disturbance spoils one of them, many enough that the median ignores it.
-fn effort(entries: u32, quick: bool) -> Effort {
+fn effort(entries: u32, quick: bool, time: Time) -> Effort {
     // 10 k entries fit in a core's second-level cache, so one pass brings them back; a million do not, and
     // warming only wakes the branch predictors.
     let (rounds, lookups, warm) = match (entries, quick) {
@@ -57,7 +61,7 @@ fn effort(entries: u32, quick: bool) -> Effort {
         (_, false) => (31, 100_000, 20_000),
         (_, true) => (5, 50_000, 10_000),
     };
-    Effort { rounds, lookups, warm }
+    Effort { rounds, lookups, warm, time }
 }
 
 /// Every engine of a cell, filled with the same entries under the same keys. Keys built from segments are measured
@@ -93,6 +97,9 @@ fn measure_cell(
     rows: &mut Vec<Row>,
 ) -> Result<(), Failure> {
     let engines: Vec<&dyn Engine> = engines.iter().map(AsRef::as_ref).collect();
+    // Once over everything, not timed: memory is mapped, and nobody's first hit on an entry is measured.
+    let all: Vec<u32> = (0..entries).collect();
+    engines.iter().try_for_each(|engine| engine.sweep(&all).map(drop))?;
     for threads in [1, 2] {
         let figures = measure::rounds(&engines, entries, threads, effort)?;
         for (engine, ns) in engines.iter().zip(figures) {

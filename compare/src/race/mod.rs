@@ -4,11 +4,13 @@
 //! that then stores what it was given serves the old value until its TTL. `round` plays it; the engines stand in
 //! `peers`, `memoize` and `larder`.
 
+mod larder;
 mod memoize;
 mod peers;
 mod round;
 mod stage;
 
+use self::larder::{By, How, Larder};
 use crate::output::{print, print_json, print_table, progress};
 use crate::stats::share;
 use crate::{Failure, Options};
@@ -44,6 +46,7 @@ async fn all(rounds: u32) -> Result<Vec<Row>, Failure> {
     race.peer("cached", memoize::Plain).await?;
     race.peer("cached-by-key", memoize::ByKey).await?;
     race.peer("quick_cache", peers::QuickCache::default()).await?;
+    race.larder().await?;
     Ok(race.rows)
 }
 
@@ -61,6 +64,25 @@ impl Race {
         self.path(engine, "foreground-key", &contender, Second::None).await?;
         self.path(engine, "foreground-key-second-reader", &contender, Second::Before).await?;
         self.path(engine, "follower-key", &contender, Second::After).await
+    }
+
+    /// Every way in, each way to invalidate, alone, with a second reader, and with one that comes late.
+    async fn larder(&mut self) -> Result<(), Failure> {
+        let ways = [
+            (How::Foreground, "foreground", "follower"),
+            (How::BackgroundRefresh, "background-refresh", "background-refresh-follower"),
+            (How::Batch, "batch", "batch-follower"),
+        ];
+        for (how, alone, follower) in ways {
+            for (by, word) in [(By::Key, "key"), (By::Tag, "tag")] {
+                let contender = Arc::new(Larder::build(how, by).await?);
+                let path = format!("{alone}-{word}");
+                self.path("larder", &path, &contender, Second::None).await?;
+                self.path("larder", &format!("{path}-second-reader"), &contender, Second::Before).await?;
+                self.path("larder", &format!("{follower}-{word}"), &contender, Second::After).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn path<C: Contender>(

@@ -41,6 +41,11 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// The origin it reads.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin.clone()
+    }
+
     /// Reads the origin, and returns that even if the origin has moved on meanwhile.
     pub(crate) async fn run(self) -> u64 {
         let version = self.origin.version();

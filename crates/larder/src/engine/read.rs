@@ -3,7 +3,7 @@
 use super::flights::{Driven, Flight, Flights};
 use super::{Engine, Loader, Scope, nested};
 use crate::error::Error;
-use crate::memory::{Entry, Key};
+use crate::memory::{Entry, Head, Key};
 use crate::observe::{Count, RegionStats};
 use crate::outcome::{Freshness, Served, Source};
 use larder_core::plan::{
@@ -60,10 +60,10 @@ impl Seen {
         if matches!(verdict, Verdict::Invalidated | Verdict::BelowFloor) {
             stats.add(Count::RejectedByRule);
         }
-        if entry.value.is_some() && self.previous.is_none() {
+        if entry.value().is_some() && self.previous.is_none() {
             self.previous = Some(entry.clone());
         }
-        if self.plan.keeps_fallback(verdict, life) && entry.value.is_some() && self.fallback.is_none() {
+        if self.plan.keeps_fallback(verdict, life) && entry.value().is_some() && self.fallback.is_none() {
             // It remembers failed loads, so it is what the next load is said to replace.
             self.previous = Some(entry.clone());
             self.fallback = Some((entry.clone(), source));
@@ -110,12 +110,12 @@ impl Engine {
         scope.stats.reads.record(Duration::from_nanos(self.time.now().saturating_sub(began)));
         let Some(served) = result? else { return Ok(None) };
         self.note_nested(scope, key, &served.entry, served.now);
-        if served.entry.value.is_none() { Err(Error::absent()) } else { Ok(Some(served)) }
+        if served.entry.value().is_none() { Err(Error::absent()) } else { Ok(Some(served)) }
     }
 
     /// Adds an entry served inside a load to what that load's entry depends on.
     #[inline]
-    pub(crate) fn note_nested(&self, scope: &Scope, key: &Key, entry: &Entry, now: Nanos) {
+    pub(crate) fn note_nested(&self, scope: &Scope, key: &Key, entry: &Head, now: Nanos) {
         if nested::is_loading() {
             let remaining = entry.times.remaining(now);
             nested::served(self.identity(), &scope.tenant_path, || scope.path_of(key), entry, remaining);
@@ -197,7 +197,7 @@ impl Engine {
         match (serve, seen.found.take()) {
             (Serve::Found(life, refresh), Some((entry, source))) => {
                 stats.add(if source == Source::Memory { Count::HitMemory } else { Count::HitStore });
-                if entry.value.is_none() {
+                if entry.value().is_none() {
                     stats.add(Count::HitAbsent);
                 }
                 let stale = life == Life::Stale;

@@ -110,8 +110,15 @@ async fn keys_of_any_bytes_are_keys_up_to_their_limit() {
     let rig = Rig::with_store().await;
     let region = rig.region(eventual());
     let large = "k".repeat(64 << 10);
-    let keys: Vec<Segments> =
-        vec![key![""], key![], key!["\0"], key!["a\0", "b"], key!["a", "\0b"], key![large.as_str()], key![b"\xff".as_slice()]];
+    let keys: Vec<Segments> = vec![
+        key![""],
+        key![],
+        key!["\0"],
+        key!["a\0", "b"],
+        key!["a", "\0b"],
+        key![large.as_str()],
+        key![b"\xff".as_slice()],
+    ];
     for (n, key) in keys.iter().enumerate() {
         region.put(key.clone(), n as u64).await.unwrap();
     }
@@ -140,7 +147,10 @@ async fn a_policy_out_of_bounds_is_refused_with_what_was_expected() {
         (ttl.clone().fail_safe(secs(59), secs(1)), "fail_safe max_age is 59s; expected at least the TTL"),
         (ttl.clone().hard_timeout(Duration::ZERO), "hard_timeout is 0; expected more than zero"),
         (ttl.clone().soft_timeout(secs(31)), "soft_timeout is 31s; expected at most the hard timeout"),
-        (ttl.clone().level(Level::Bounded(Duration::ZERO)), "level is bounded(0ns); expected a bound of at least 1 ms"),
+        (
+            ttl.clone().level(Level::Bounded(Duration::ZERO)),
+            "level is bounded(0ns); expected a bound of at least 1 ms",
+        ),
         (ttl.clone().source("db"), "source is \"db\"; expected one the builder was given: default"),
     ];
     for (policy, message) in wrong {

@@ -106,7 +106,10 @@ impl Equivalent<Filed> for Key {
         self.hash == filed.hash
             && self.scope == filed.scope
             && match &filed.name {
-                Name::Short(len, bytes) => self.segments.as_bytes() == &bytes[..usize::from(*len)],
+                // All of both, padding included: no loop, no call.
+                Name::Short(len, bytes) => self.segments.as_padded().is_some_and(|(own_len, own)| {
+                    own_len == *len && own.first_chunk::<SHORT_BYTES>() == Some(bytes)
+                }),
                 Name::Long(bytes) => self.segments.as_bytes() == &**bytes,
             }
     }

@@ -65,7 +65,6 @@ impl Engine {
         let mut dependencies = self.fences.dependencies(&scope.path_of(key), &gathered.tags, &gathered.also);
         dependencies.inherit(&gathered.inherited);
         let entry = value.file(Rest {
-            key: key.clone(),
             dependencies,
             times,
             gate: Default::default(),
@@ -123,7 +122,7 @@ impl Engine {
         if self.memory.peek(key).is_some_and(|there| there.local() > entry.local()) {
             return;
         }
-        if !self.memory.insert(entry.clone()) {
+        if !self.memory.insert(key, entry.clone()) {
             scope.stats.add(Count::TooLarge);
         }
         // A load that outlived the close: memory was cleared before, and nobody follows the journal any more.

@@ -121,7 +121,7 @@ impl Engine {
             self.fences.check_local(born, &entry.dependencies, &entry.checked, || scope.path_of(key));
         #[cfg(larder_seeded_bug = "lease_after_rule")]
         let confirmed = self.fences.lease().load();
-        let now = self.time.now();
+        let now = if scope.bound.needs_lease() { self.time.now() } else { self.time.coarse() };
         (scope.bound.admit(confirmed, verdict, now), now)
     }
 

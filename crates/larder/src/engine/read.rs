@@ -181,8 +181,8 @@ impl Engine {
         if life != Life::Over && matches!(verdict, Verdict::Fresh | Verdict::Unconfirmed) {
             self.keep(scope, key, &entry);
         }
-        let name = self.tiers[tier].name();
-        seen.entry(entry, Source::Store(name), verdict, life, &scope.stats)
+        let place = u8::try_from(tier).unwrap_or(u8::MAX);
+        seen.entry(entry, Source::Store(place), verdict, life, &scope.stats)
     }
 
     async fn confirm(&self, seen: &mut Seen) -> Step {

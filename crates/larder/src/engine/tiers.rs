@@ -139,7 +139,6 @@ impl Engine {
         let born = self.fences.birth().or(born);
         let dependencies = self.fences.dependencies(&scope.path_of(key), tags, also);
         Some(value.file(Rest {
-            key: key.clone(),
             dependencies,
             times: self.local_times(scope, &envelope.head),
             gate: Default::default(),

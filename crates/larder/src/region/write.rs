@@ -120,7 +120,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         let Some(entry) = entry else { return Ok(()) };
         let rest = entry.expired(engine.time.now());
         let expired = Value::Of(entry).file(rest);
-        engine.memory.insert(expired.clone());
+        engine.memory.insert(&key, expired.clone());
         if engine.stores_of(&self.scope) > 0 && !expired.unnamable {
             engine.store_now(&self.scope, &key, &*expired).await?;
         }

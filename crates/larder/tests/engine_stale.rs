@@ -1,4 +1,5 @@
 //! Serving what has expired: stale-while-revalidate, refresh-ahead, fail-safe with its throttle, and soft timeouts.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 

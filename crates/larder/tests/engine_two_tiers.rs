@@ -1,5 +1,6 @@
 //! Memory and a store: what is promoted keeps its age, its life and its stamp, and whatever a store hands back is a
 //! miss unless it is exactly what was put there and nothing has named it since.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 

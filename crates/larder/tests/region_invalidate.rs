@@ -1,4 +1,5 @@
 //! What an invalidation reaches and what it leaves alone: keys, tags, prefixes, patterns, regions, tenants.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 

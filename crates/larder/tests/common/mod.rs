@@ -18,11 +18,11 @@ use tokio::sync::Semaphore;
 pub const NS: &str = "booking";
 pub const TTL: Duration = Duration::from_secs(60);
 
-pub fn secs(n: u64) -> Duration {
+pub const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-pub fn ms(n: u64) -> Duration {
+pub const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 

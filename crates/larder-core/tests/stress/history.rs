@@ -1,0 +1,75 @@
+//! A history fixed in advance, so that any thread can say what a record named without asking another.
+
+use larder_core::{Cause, Dependencies, Epoch, Fences, Link, Path, Record, Tag, Target, Tenant, key, tag};
+
+pub(crate) struct History {
+    /// For each tag, the records that name it, in order.
+    named: Vec<Vec<u64>>,
+    tags: u64,
+    records_per_epoch: u64,
+}
+
+/// Spreads numbers; the same ones each time.
+pub(crate) fn spread(n: u64) -> u64 {
+    let n = (n ^ (n >> 31)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    n ^ (n >> 29)
+}
+
+impl History {
+    pub(crate) fn new(records: u64, tags: u64, records_per_epoch: u64) -> Self {
+        let mut history = History { named: vec![Vec::new(); tags as usize], tags, records_per_epoch };
+        for n in 1..=records {
+            for tag in history.tags_of(n) {
+                history.named[tag as usize].push(n);
+            }
+        }
+        history
+    }
+
+    fn tags_of(&self, n: u64) -> [u64; 2] {
+        [spread(n) % self.tags, spread(!n) % self.tags]
+    }
+
+    pub(crate) fn epoch_of(&self, n: u64) -> Epoch {
+        Epoch::new((n.saturating_sub(1) / self.records_per_epoch).into())
+    }
+
+    /// Whether another history begins with this record.
+    pub(crate) fn begins_epoch(&self, n: u64) -> bool {
+        self.epoch_of(n) != self.epoch_of(n - 1)
+    }
+
+    pub(crate) fn link(&self, n: u64) -> Link {
+        Link { epoch: self.epoch_of(n), position: n, nonce: spread(n) }
+    }
+
+    /// The place before this record, in this record's epoch.
+    pub(crate) fn before(&self, n: u64) -> Link {
+        Link { position: n - 1, nonce: spread(n) | 1, ..self.link(n) }
+    }
+
+    /// Two tags, and between them keys that are named once only, to fill the table.
+    pub(crate) fn record(&self, n: u64, fillers: u64) -> Record {
+        let [first, last] = self.tags_of(n);
+        let mut targets = vec![Target::tag(tag!["t", first])];
+        targets.extend((0..fillers).map(|filler| Target::key("filler", key![n, filler])));
+        targets.push(Target::tag(tag!["t", last]));
+        Record { link: self.link(n), targets, cause: Cause::default() }
+    }
+
+    /// The newest record up to `upto` that names the tag; 0 if there is none.
+    pub(crate) fn last_named(&self, tag: u64, upto: u64) -> u64 {
+        let named = &self.named[tag as usize];
+        named[..named.partition_point(|n| *n <= upto)].last().copied().unwrap_or(0)
+    }
+
+    pub(crate) fn dependencies(&self, node: &Fences, tag: u64) -> Dependencies {
+        let tag: Tag = tag!["t", tag];
+        node.dependencies(&key_of_all(), &[tag], &[])
+    }
+}
+
+/// No record names it, nor any prefix of it.
+pub(crate) fn key_of_all() -> Path {
+    Path::of_region(&Tenant::common(), "r").below(&key![1u8])
+}

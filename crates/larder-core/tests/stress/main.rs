@@ -1,0 +1,164 @@
+//! Real threads: what has been acknowledged is never overlooked, however checks, records, a growing table, a rising
+//! floor and changing histories fall together.
+
+#![allow(clippy::unwrap_used, reason = "in a test, it fails the test")]
+
+mod bound;
+mod history;
+mod paced;
+
+use history::{History, key_of_all, spread};
+use larder_core::{Birth, Dependencies, Fences, Verdict};
+use paced::{Pace, Place};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const RECORDS: u64 = 10_000;
+/// Each is named again after a few hundred records: before some of the entries it is on are looked at again, and
+/// around the time when it is dropped from a small table.
+const TAGS: u64 = 400;
+const READERS: usize = 2;
+/// Entries each reader holds.
+const HELD: usize = 24;
+/// Records between two waits for the readers.
+const STRIDE: u64 = 64;
+/// Records after which an entry is loaded anew, at most.
+const LIFE_MAX: u64 = 500;
+
+struct Entry {
+    tag: u64,
+    birth: Birth,
+    dependencies: Dependencies,
+    checked: AtomicU64,
+    /// The record after which it is loaded anew.
+    until: u64,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    fresh: u64,
+    invalidated: u64,
+    below: u64,
+}
+
+struct Run {
+    node: Fences,
+    history: History,
+    /// Everything up to this record has been applied; stored after.
+    acknowledged: AtomicU64,
+}
+
+impl Run {
+    fn new(targets_max: usize, records_per_epoch: u64) -> Self {
+        let run = Run {
+            node: Fences::new(5, targets_max),
+            history: History::new(RECORDS, TAGS, records_per_epoch),
+            acknowledged: AtomicU64::new(0),
+        };
+        run.node.adopt(run.history.before(1));
+        run
+    }
+
+    fn write(&self, pace: &Pace, fillers: u64) {
+        for n in 1..=RECORDS {
+            if self.history.begins_epoch(n) {
+                self.node.adopt(self.history.before(n));
+            }
+            self.node.apply(&self.history.record(n, fillers)).unwrap();
+            self.acknowledged.store(n, Ordering::Release);
+            if n.is_multiple_of(STRIDE) {
+                pace.wait();
+            }
+        }
+        pace.end();
+    }
+
+    fn load(&self, drawn: u64) -> Entry {
+        let before = self.acknowledged.load(Ordering::Acquire);
+        let birth = self.node.birth().unwrap();
+        assert!(birth.stamp.position >= before, "a birth is at least as new as what was acknowledged");
+        if let Some(located) = self.node.locate(birth.stamp) {
+            assert_eq!(located, birth, "a birth is of one moment: there are no local fences here");
+        }
+        let tag = spread(drawn) % TAGS;
+        let dependencies = self.history.dependencies(&self.node, tag);
+        let until = birth.stamp.position + spread(!drawn) % LIFE_MAX;
+        Entry { tag, birth, dependencies, checked: AtomicU64::new(0), until }
+    }
+
+    fn look(&self, entry: &Entry, checked: &AtomicU64, tally: &mut Tally) {
+        let acknowledged = self.acknowledged.load(Ordering::Acquire);
+        match self.node.check(entry.birth, &entry.dependencies, checked, key_of_all) {
+            Verdict::Fresh => {
+                let (born, last) = (entry.birth.stamp, self.history.last_named(entry.tag, acknowledged));
+                assert!(
+                    last <= born.position,
+                    "record {last} of {acknowledged} names what was born {born:?}"
+                );
+                assert!(born.epoch >= self.history.epoch_of(acknowledged), "{born:?} at {acknowledged}");
+                tally.fresh += 1;
+            }
+            Verdict::Invalidated => {
+                // No record that was only begun when the check ended can be further than one ahead.
+                let newest = self.acknowledged.load(Ordering::Acquire) + 1;
+                let last = self.history.last_named(entry.tag, newest);
+                assert!(last > entry.birth.stamp.position, "nothing names {:?} up to {newest}", entry.birth);
+                tally.invalidated += 1;
+            }
+            _ => tally.below += 1,
+        }
+    }
+
+    fn read(&self, place: &Place<'_>, seed: u64) -> Tally {
+        let mut tally = Tally::default();
+        let mut held: Vec<Entry> = (0..HELD as u64).map(|n| self.load(seed + n)).collect();
+        let mut drawn = seed + HELD as u64;
+        while place.again() {
+            let acknowledged = self.acknowledged.load(Ordering::Acquire);
+            for entry in &mut held {
+                if entry.until <= acknowledged {
+                    drawn += 1;
+                    *entry = self.load(drawn);
+                }
+                self.look(entry, &entry.checked, &mut tally);
+                self.look(entry, &AtomicU64::new(0), &mut tally);
+            }
+        }
+        tally
+    }
+
+    fn go(&self, fillers: u64) -> Tally {
+        let pace = Pace::of(READERS);
+        std::thread::scope(|scope| {
+            let readers: Vec<_> = pace
+                .places()
+                .zip(1u64..)
+                .map(|(place, reader)| scope.spawn(move || self.read(&place, reader << 40)))
+                .collect();
+            self.write(&pace, fillers);
+            readers.into_iter().map(|reader| reader.join().unwrap()).fold(Tally::default(), |a, b| Tally {
+                fresh: a.fresh + b.fresh,
+                invalidated: a.invalidated + b.invalidated,
+                below: a.below + b.below,
+            })
+        })
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_overlooked_while_the_table_grows() {
+    let tally = Run::new(1 << 20, u64::MAX).go(2);
+    assert!(tally.fresh > 1000 && tally.invalidated > 1000, "{tally:?}");
+    assert_eq!(tally.below, 0, "the table had room for everything");
+}
+
+#[test]
+fn nothing_acknowledged_is_overlooked_while_the_floor_rises() {
+    let tally = Run::new(16, u64::MAX).go(2);
+    assert!(tally.fresh > 1000 && tally.invalidated > 1000 && tally.below > 1000, "{tally:?}");
+}
+
+#[test]
+fn nothing_acknowledged_is_overlooked_while_histories_change() {
+    let tally = Run::new(1 << 16, 50).go(0);
+    assert!(tally.fresh > 1000 && tally.invalidated > 1000 && tally.below > 1000, "{tally:?}");
+}

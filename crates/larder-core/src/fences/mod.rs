@@ -102,7 +102,8 @@ impl Fences {
             targets_max: targets_max.max(16),
             lease: Lease::default(),
             applied: AtomicU64::new(1),
-            floor: AtomicU64::new(2),
+            // Above every number, fenced or not, until a history is adopted.
+            floor: AtomicU64::new(u64::MAX),
             everything: AtomicU64::new(0),
             patterned: AtomicU64::new(0),
             table: ArcSwap::from_pointee(Table::with_room(0)),
@@ -162,7 +163,7 @@ impl Fences {
             return Ok(());
         }
         let head = chain.head();
-        if record.link.epoch != head.epoch || record.link.position != head.position + 1 {
+        if record.link.epoch != head.epoch || Some(record.link.position) != head.position.checked_add(1) {
             return Err(self.distrust(gap));
         }
         let local = self.raise_all(&record.targets);

@@ -162,6 +162,24 @@ fn a_record_applied_already_changes_nothing_and_leaves_the_lease() {
     assert_eq!(verdict(&node, born, "a"), Verdict::Fresh);
 }
 
+/// Order 4. Between a write and its record a node fences what it wrote by itself. What it holds, and what a store holds
+/// from before, is stale; what is loaded after is not. The fence is no record: the next one follows as if it were not.
+#[test]
+fn a_local_fence_covers_what_was_born_up_to_the_place_applied() {
+    let node = node();
+    node.apply(&record(1, 1, &[other()])).unwrap();
+    let held = node.birth().unwrap();
+    node.fence(&[Target::tag(branch())]);
+    let after = node.birth().unwrap();
+    assert_eq!(after.stamp, held.stamp);
+    assert_eq!(verdict(&node, held, "a"), Verdict::Invalidated);
+    assert_eq!(verdict(&node, node.locate(held.stamp).unwrap(), "a"), Verdict::Invalidated);
+    assert_eq!(verdict(&node, after, "a"), Verdict::Fresh);
+    assert_eq!(node.lease().load().since(), Some(100));
+    node.apply(&record(1, 2, &[other()])).unwrap();
+    assert_eq!(verdict(&node, node.locate(link(1, 2)).unwrap(), "a"), Verdict::Fresh);
+}
+
 /// Order 6. A process that starts again finds in its store what it knows to be good as of the place it adopted, and
 /// nothing older, nor anything of another history that happens to have the same position.
 #[test]

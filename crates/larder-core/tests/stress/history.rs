@@ -30,6 +30,11 @@ impl History {
         [spread(n) % self.tags, spread(!n) % self.tags]
     }
 
+    /// Any of the tags.
+    pub(crate) fn tag(&self, drawn: u64) -> u64 {
+        spread(drawn) % self.tags
+    }
+
     pub(crate) fn epoch_of(&self, n: u64) -> Epoch {
         Epoch::new((n.saturating_sub(1) / self.records_per_epoch).into())
     }
@@ -48,13 +53,11 @@ impl History {
         Link { position: n - 1, nonce: spread(n) | 1, ..self.link(n) }
     }
 
-    /// Two tags, and between them keys that are named once only, to fill the table.
+    /// Keys that are named once only, to fill the table and take time; then two tags.
     pub(crate) fn record(&self, n: u64, fillers: u64) -> Record {
-        let [first, last] = self.tags_of(n);
-        let mut targets = vec![Target::tag(tag!["t", first])];
-        targets.extend((0..fillers).map(|filler| Target::key("filler", key![n, filler])));
-        targets.push(Target::tag(tag!["t", last]));
-        Record { link: self.link(n), targets, cause: Cause::default() }
+        let fillers = (0..fillers).map(|filler| Target::key("filler", key![n, filler]));
+        let tags = self.tags_of(n).into_iter().map(|tag| Target::tag(tag!["t", tag]));
+        Record { link: self.link(n), targets: fillers.chain(tags).collect(), cause: Cause::default() }
     }
 
     /// The newest record up to `upto` that names the tag; 0 if there is none.

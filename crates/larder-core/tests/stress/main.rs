@@ -12,17 +12,13 @@ use larder_core::{Birth, Dependencies, Fences, Verdict};
 use paced::{Pace, Place};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const RECORDS: u64 = 10_000;
-/// Each is named again after a few hundred records: before some of the entries it is on are looked at again, and
+const RECORDS: u64 = 6_000;
+/// So many that each is named again after a few hundred records: during the life of some of the entries it is on, and
 /// around the time when it is dropped from a small table.
-const TAGS: u64 = 400;
+const MANY: u64 = 400;
 const READERS: usize = 2;
-/// Entries each reader holds.
-const HELD: usize = 24;
 /// Records between two waits for the readers.
 const STRIDE: u64 = 64;
-/// Records after which an entry is loaded anew, at most.
-const LIFE_MAX: u64 = 500;
 
 struct Entry {
     tag: u64,
@@ -43,15 +39,18 @@ struct Tally {
 struct Run {
     node: Fences,
     history: History,
+    life_max: u64,
     /// Everything up to this record has been applied; stored after.
     acknowledged: AtomicU64,
 }
 
 impl Run {
-    fn new(targets_max: usize, records_per_epoch: u64) -> Self {
+    fn new(tags: u64, targets_max: usize, records_per_epoch: u64) -> Self {
         let run = Run {
             node: Fences::new(5, targets_max),
-            history: History::new(RECORDS, TAGS, records_per_epoch),
+            history: History::new(RECORDS, tags, records_per_epoch),
+            // Long enough to be named, looked at again, and fall below a rising floor.
+            life_max: tags + 6,
             acknowledged: AtomicU64::new(0),
         };
         run.node.adopt(run.history.before(1));
@@ -79,9 +78,9 @@ impl Run {
         if let Some(located) = self.node.locate(birth.stamp) {
             assert_eq!(located, birth, "a birth is of one moment: there are no local fences here");
         }
-        let tag = spread(drawn) % TAGS;
+        let tag = self.history.tag(drawn);
         let dependencies = self.history.dependencies(&self.node, tag);
-        let until = birth.stamp.position + spread(!drawn) % LIFE_MAX;
+        let until = birth.stamp.position + spread(!drawn) % self.life_max;
         Entry { tag, birth, dependencies, checked: AtomicU64::new(0), until }
     }
 
@@ -108,10 +107,10 @@ impl Run {
         }
     }
 
-    fn read(&self, place: &Place<'_>, seed: u64) -> Tally {
+    fn read(&self, place: &Place<'_>, seed: u64, held: u64) -> Tally {
         let mut tally = Tally::default();
-        let mut held: Vec<Entry> = (0..HELD as u64).map(|n| self.load(seed + n)).collect();
-        let mut drawn = seed + HELD as u64;
+        let mut drawn = seed + held;
+        let mut held: Vec<Entry> = (seed..drawn).map(|n| self.load(n)).collect();
         while place.again() {
             let acknowledged = self.acknowledged.load(Ordering::Acquire);
             for entry in &mut held {
@@ -126,13 +125,14 @@ impl Run {
         tally
     }
 
-    fn go(&self, fillers: u64) -> Tally {
+    /// `held`: entries each reader looks at, one after another.
+    fn go(&self, fillers: u64, held: u64) -> Tally {
         let pace = Pace::of(READERS);
         std::thread::scope(|scope| {
             let readers: Vec<_> = pace
                 .places()
                 .zip(1u64..)
-                .map(|(place, reader)| scope.spawn(move || self.read(&place, reader << 40)))
+                .map(|(place, reader)| scope.spawn(move || self.read(&place, reader << 40, held)))
                 .collect();
             self.write(&pace, fillers);
             readers.into_iter().map(|reader| reader.join().unwrap()).fold(Tally::default(), |a, b| Tally {
@@ -144,21 +144,28 @@ impl Run {
     }
 }
 
+/// Every record names everything the readers look at, and they look at it all the time: also while it is applied.
+#[test]
+fn nothing_acknowledged_is_overlooked_while_one_tag_is_named_again_and_again() {
+    let tally = Run::new(1, 1 << 20, u64::MAX).go(8, 2);
+    assert!(tally.fresh > 100 && tally.invalidated > 100, "{tally:?}");
+}
+
 #[test]
 fn nothing_acknowledged_is_overlooked_while_the_table_grows() {
-    let tally = Run::new(1 << 20, u64::MAX).go(2);
-    assert!(tally.fresh > 1000 && tally.invalidated > 1000, "{tally:?}");
+    let tally = Run::new(MANY, 1 << 20, u64::MAX).go(2, 24);
+    assert!(tally.fresh > 100 && tally.invalidated > 100, "{tally:?}");
     assert_eq!(tally.below, 0, "the table had room for everything");
 }
 
 #[test]
 fn nothing_acknowledged_is_overlooked_while_the_floor_rises() {
-    let tally = Run::new(16, u64::MAX).go(2);
-    assert!(tally.fresh > 1000 && tally.invalidated > 1000 && tally.below > 1000, "{tally:?}");
+    let tally = Run::new(MANY, 16, u64::MAX).go(2, 24);
+    assert!(tally.fresh > 100 && tally.invalidated > 100 && tally.below > 100, "{tally:?}");
 }
 
 #[test]
 fn nothing_acknowledged_is_overlooked_while_histories_change() {
-    let tally = Run::new(1 << 16, 50).go(0);
-    assert!(tally.fresh > 1000 && tally.invalidated > 1000 && tally.below > 1000, "{tally:?}");
+    let tally = Run::new(100, 1 << 16, 130).go(0, 24);
+    assert!(tally.fresh > 100 && tally.invalidated > 100 && tally.below > 100, "{tally:?}");
 }

@@ -77,3 +77,22 @@ fn all_remembered(named: Named, targets_max: usize, room: usize) {
     pair.check().unwrap();
     assert_eq!(pair.forgotten, 0);
 }
+
+/// One entry born right before each record, which names it, and one that is never named: wherever the floor comes to
+/// stand, something was born at it, right below and right above.
+#[test]
+fn at_every_place_the_floor_stops_no_invalidation_is_forgotten() {
+    for named in [Named::Exactly, Named::ByPattern] {
+        let mut pair = Pair::new(named, 16);
+        for name in 0..1500 {
+            pair.load(name);
+            pair.load(name + 1_000_000);
+            pair.announce_names(&[name], name % 7 == 0);
+            if name % 100 == 0 {
+                pair.check().unwrap();
+            }
+        }
+        pair.check().unwrap();
+        assert!(pair.forgotten > 100);
+    }
+}

@@ -12,7 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 type Checked = Result<(), TestCaseError>;
 
 struct Entry {
+    /// With the tags of the entries it was built from, if they are of its tenant.
     shape: Shape,
+    /// Whether its tags say all that `known` does; only such an entry can be stored.
+    nameable: bool,
     known: Known,
     dependencies: Dependencies,
     checked: AtomicU64,
@@ -170,24 +173,29 @@ impl Pair {
         let own = Path::of_region(&shape.tenant, &shape.region).below(&shape.key);
         let mut made = (birth, born);
         let mut known = Known { keys: Vec::new(), tags: Vec::new() };
-        let mut tags = shape.tags.clone();
+        let (mut shape, mut nameable) = (shape, true);
         for from in from.iter().map(|at| &self.entries[*at]) {
             made = (made.0.min(from.birth), made.1.min(from.born));
             known.keys.extend(from.known.keys.iter().cloned());
             known.tags.extend(from.known.tags.iter().cloned());
-            tags.extend(from.shape.tags.iter().filter(|_| from.shape.tenant == shape.tenant).cloned());
+            if from.shape.tenant == shape.tenant && from.nameable {
+                shape.tags.extend(from.shape.tags.iter().cloned());
+            } else {
+                nameable = false;
+            }
         }
-        let mut dependencies = self.node.dependencies(&own, &tags, &known.keys);
-        // What the tags above cannot say: those of another tenant, and those the others were built from themselves.
-        from.iter().for_each(|at| dependencies.inherit(&self.entries[*at].dependencies));
+        let mut dependencies = self.node.dependencies(&own, &shape.tags, &known.keys);
+        if !nameable {
+            from.iter().for_each(|at| dependencies.inherit(&self.entries[*at].dependencies));
+        }
         known.keys.push(own);
-        known.tags.extend(tags.iter().map(|tag| Path::of_tenant(&shape.tenant).below(tag.segments())));
+        known.tags.extend(shape.tags.iter().map(|tag| Path::of_tenant(&shape.tenant).below(tag.segments())));
         if self.reference.verdict(made.1, &known) != Verdict::Fresh {
             self.count("dead on arrival");
         }
         let (birth, born) = made;
         let checked = AtomicU64::new(0);
-        self.entries.push(Entry { shape, known, dependencies, checked, birth, born });
+        self.entries.push(Entry { shape, nameable, known, dependencies, checked, birth, born });
     }
 
     /// Compares what both say of some entries; each twice, since the first look is remembered for the second.

@@ -1,14 +1,13 @@
 //! The promise of `Bounded`, with a journal, a follower and readers on threads of their own: a read that begins the
 //! bound or more after a record was acknowledged never takes what that record names.
 
-use crate::history::{History, key_of_all, spread};
+use crate::history::{History, Naming, key_of_all};
 use crate::paced::{Pace, Place};
 use larder_core::{Bound, Fences, Level, Verdict};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const RECORDS: u64 = 4_000;
-const TAGS: u64 = 8;
 const READERS: usize = 2;
 /// In ticks of the clock; a look at it is one.
 const BOUND: u64 = 300;
@@ -64,8 +63,8 @@ impl Run {
         let mut round = seed;
         while place.again() {
             round += 1;
-            let tag = spread(round) % TAGS;
             let birth = self.node.birth().unwrap();
+            let tag = self.history.tag(round, birth.stamp.position);
             let (dependencies, checked) = (self.history.dependencies(&self.node, tag), AtomicU64::new(0));
             // Looked at until it is refused for good, or for a while.
             for _ in 0..200 {
@@ -106,7 +105,7 @@ impl Run {
 fn a_read_that_begins_the_bound_after_an_acknowledgement_never_takes_an_older_entry() {
     let run = Run {
         node: Fences::new(6, 1 << 16),
-        history: History::new(RECORDS, TAGS, u64::MAX),
+        history: History::new(RECORDS, Naming::Tags(8), u64::MAX),
         clock: AtomicU64::new(1),
         head: AtomicU64::new(0),
         told: (0..=RECORDS).map(|_| AtomicU64::new(0)).collect(),

@@ -1,11 +1,24 @@
 //! A history fixed in advance, so that any thread can say what a record named without asking another.
 
-use larder_core::{Cause, Dependencies, Epoch, Fences, Link, Path, Record, Tag, Target, Tenant, key, tag};
+use larder_core::{
+    Cause, Dependencies, Epoch, Fences, Link, Path, Pattern, Record, Tag, Target, Tenant, key, tag,
+};
+
+/// What records name.
+#[derive(Clone, Copy)]
+pub(crate) enum Naming {
+    /// Two of so many tags.
+    Tags(u64),
+    /// A tag no record has named before.
+    NewTags,
+    /// A pattern that matches what the readers look at.
+    Pattern,
+}
 
 pub(crate) struct History {
     /// For each tag, the records that name it, in order.
     named: Vec<Vec<u64>>,
-    tags: u64,
+    naming: Naming,
     records_per_epoch: u64,
 }
 
@@ -16,8 +29,13 @@ pub(crate) fn spread(n: u64) -> u64 {
 }
 
 impl History {
-    pub(crate) fn new(records: u64, tags: u64, records_per_epoch: u64) -> Self {
-        let mut history = History { named: vec![Vec::new(); tags as usize], tags, records_per_epoch };
+    pub(crate) fn new(records: u64, naming: Naming, records_per_epoch: u64) -> Self {
+        let tags = match naming {
+            Naming::Tags(tags) => tags,
+            Naming::NewTags => records + 2,
+            Naming::Pattern => 1,
+        };
+        let mut history = History { named: vec![Vec::new(); tags as usize], naming, records_per_epoch };
         for n in 1..=records {
             for tag in history.tags_of(n) {
                 history.named[tag as usize].push(n);
@@ -27,12 +45,19 @@ impl History {
     }
 
     fn tags_of(&self, n: u64) -> [u64; 2] {
-        [spread(n) % self.tags, spread(!n) % self.tags]
+        match self.naming {
+            Naming::Tags(tags) => [spread(n) % tags, spread(!n) % tags],
+            Naming::NewTags => [n, n],
+            Naming::Pattern => [0, 0],
+        }
     }
 
-    /// Any of the tags.
-    pub(crate) fn tag(&self, drawn: u64) -> u64 {
-        spread(drawn) % self.tags
+    /// The tag of an entry born right after a record; for new tags, one that is named soon.
+    pub(crate) fn tag(&self, drawn: u64, position: u64) -> u64 {
+        match self.naming {
+            Naming::NewTags => (position + 1 + drawn % 2).min(self.named.len() as u64 - 1),
+            _ => spread(drawn) % self.named.len() as u64,
+        }
     }
 
     pub(crate) fn epoch_of(&self, n: u64) -> Epoch {
@@ -53,11 +78,14 @@ impl History {
         Link { position: n - 1, nonce: spread(n) | 1, ..self.link(n) }
     }
 
-    /// Keys that are named once only, to fill the table and take time; then two tags.
+    /// Keys that are named once only, to fill the table and take time; then what the readers look for.
     pub(crate) fn record(&self, n: u64, fillers: u64) -> Record {
         let fillers = (0..fillers).map(|filler| Target::key("filler", key![n, filler]));
-        let tags = self.tags_of(n).into_iter().map(|tag| Target::tag(tag!["t", tag]));
-        Record { link: self.link(n), targets: fillers.chain(tags).collect(), cause: Cause::default() }
+        let named = self.tags_of(n).into_iter().map(|tag| match self.naming {
+            Naming::Pattern => Target::pattern("r", Pattern::new().any()),
+            _ => Target::tag(tag!["t", tag]),
+        });
+        Record { link: self.link(n), targets: fillers.chain(named).collect(), cause: Cause::default() }
     }
 
     /// The newest record up to `upto` that names the tag; 0 if there is none.
@@ -72,7 +100,7 @@ impl History {
     }
 }
 
-/// No record names it, nor any prefix of it.
+/// No record names it, nor any prefix of it; some name a pattern that matches it.
 pub(crate) fn key_of_all() -> Path {
     Path::of_region(&Tenant::common(), "r").below(&key![1u8])
 }

@@ -7,7 +7,7 @@ mod bound;
 mod history;
 mod paced;
 
-use history::{History, key_of_all, spread};
+use history::{History, Naming, key_of_all, spread};
 use larder_core::{Birth, Dependencies, Fences, Verdict};
 use paced::{Pace, Place};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const RECORDS: u64 = 6_000;
 /// So many that each is named again after a few hundred records: during the life of some of the entries it is on, and
 /// around the time when it is dropped from a small table.
-const MANY: u64 = 400;
+const MANY: Naming = Naming::Tags(400);
 const READERS: usize = 2;
 /// Records between two waits for the readers.
 const STRIDE: u64 = 64;
@@ -45,12 +45,15 @@ struct Run {
 }
 
 impl Run {
-    fn new(tags: u64, targets_max: usize, records_per_epoch: u64) -> Self {
+    fn new(naming: Naming, targets_max: usize, records_per_epoch: u64) -> Self {
         let run = Run {
             node: Fences::new(5, targets_max),
-            history: History::new(RECORDS, tags, records_per_epoch),
-            // Long enough to be named, looked at again, and fall below a rising floor.
-            life_max: tags + 6,
+            history: History::new(RECORDS, naming, records_per_epoch),
+            life_max: match naming {
+                // Long enough to be named, looked at again, and fall below a rising floor.
+                Naming::Tags(tags) => tags + 6,
+                _ => 7,
+            },
             acknowledged: AtomicU64::new(0),
         };
         run.node.adopt(run.history.before(1));
@@ -78,7 +81,7 @@ impl Run {
         if let Some(located) = self.node.locate(birth.stamp) {
             assert_eq!(located, birth, "a birth is of one moment: there are no local fences here");
         }
-        let tag = self.history.tag(drawn);
+        let tag = self.history.tag(drawn, birth.stamp.position);
         let dependencies = self.history.dependencies(&self.node, tag);
         let until = birth.stamp.position + spread(!drawn) % self.life_max;
         Entry { tag, birth, dependencies, checked: AtomicU64::new(0), until }
@@ -147,7 +150,19 @@ impl Run {
 /// Every record names everything the readers look at, and they look at it all the time: also while it is applied.
 #[test]
 fn nothing_acknowledged_is_overlooked_while_one_tag_is_named_again_and_again() {
-    let tally = Run::new(1, 1 << 20, u64::MAX).go(8, 2);
+    let tally = Run::new(Naming::Tags(1), 1 << 20, u64::MAX).go(8, 2);
+    assert!(tally.fresh > 100 && tally.invalidated > 100, "{tally:?}");
+}
+
+#[test]
+fn nothing_acknowledged_is_overlooked_while_a_pattern_is_named_again_and_again() {
+    let tally = Run::new(Naming::Pattern, 1 << 20, u64::MAX).go(0, 2);
+    assert!(tally.fresh > 100 && tally.invalidated > 100, "{tally:?}");
+}
+
+#[test]
+fn nothing_acknowledged_is_overlooked_when_it_is_named_for_the_first_time() {
+    let tally = Run::new(Naming::NewTags, 1 << 20, u64::MAX).go(0, 2);
     assert!(tally.fresh > 100 && tally.invalidated > 100, "{tally:?}");
 }
 
@@ -166,6 +181,6 @@ fn nothing_acknowledged_is_overlooked_while_the_floor_rises() {
 
 #[test]
 fn nothing_acknowledged_is_overlooked_while_histories_change() {
-    let tally = Run::new(100, 1 << 16, 130).go(0, 24);
+    let tally = Run::new(Naming::Tags(100), 1 << 16, 130).go(0, 24);
     assert!(tally.fresh > 100 && tally.invalidated > 100 && tally.below > 100, "{tally:?}");
 }

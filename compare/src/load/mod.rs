@@ -6,12 +6,13 @@
 
 mod cold;
 mod engine;
+mod goals;
 mod invalidate;
 mod larder;
 mod stampede;
 
 use self::larder::{By, Larder};
-use crate::output::{print_json, print_table, progress};
+use crate::output::{print, print_json, print_table, progress};
 use crate::stats::rounded;
 use crate::{Failure, Options};
 use cold::{Cold, Effort};
@@ -122,5 +123,10 @@ fn print_for_people(rows: &[Row]) -> Result<(), Failure> {
             ],
         })
         .collect();
-    print_table(&["measure", "engine", "what", "result"], 3, &lines)
+    print_table(&["measure", "engine", "what", "result"], 3, &lines)?;
+    print("\nGoals:")?;
+    for verdict in goals::check(rows) {
+        print(&format!("- {}: {}", verdict.what, if verdict.met { "met" } else { "NOT MET" }))?;
+    }
+    Ok(())
 }

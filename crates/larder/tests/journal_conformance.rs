@@ -1,4 +1,5 @@
 //! The journal suite, on every journal.
+#![allow(clippy::expect_used)]
 
 use larder::journal::{MemoryJournal, SqliteJournal, SqliteJournalOptions};
 use larder::testing::FakeJournal;

@@ -1,4 +1,5 @@
 //! The SQLite journal and its file: damage, replacement, other connections, refusals.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use larder::journal::{SqliteJournal, SqliteJournalOptions};
 use larder::outbox;
@@ -126,6 +127,25 @@ async fn a_restore_by_sqlites_backup_is_noticed() {
         backup.run_to_completion(1_000, Duration::ZERO, None).unwrap();
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_idle_journal_lets_go_of_a_file_that_was_replaced() {
+    let db = Db::new();
+    let journal = db.journal();
+    let seen = append(&journal, 1).await;
+    db.back_up();
+    db.shell("cat $BACKUP > $APP; rm -f $APP-wal $APP-shm");
+    // The backup is not in WAL mode, and cannot be while anybody holds on to what was there before.
+    let other = Connection::open(db.path()).unwrap();
+    other.busy_timeout(Duration::ZERO).unwrap();
+    let to_wal = || other.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0));
+    let deadline = std::time::Instant::now() + HINT_MAX;
+    while to_wal().is_err() {
+        assert!(std::time::Instant::now() < deadline, "the journal still holds on to the old file");
+        let _ = journal.read(NS, seen, 1).await;
+    }
+    assert_eq!(append(&journal, 2).await.position, 2);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! The outbox: a record lives or dies with the transaction it was written in.
+#![allow(clippy::unwrap_used)]
 
 use larder::journal::{RECORD_BYTES_MAX, SqliteJournal, SqliteJournalOptions};
 use larder::outbox;
@@ -199,6 +200,35 @@ fn a_lock_held_by_another_connection_is_busy_and_nothing_is_written() {
     assert!(app.is_autocommit());
     other.execute_batch("COMMIT").unwrap();
     assert_eq!(record(&app, 3).position, 2);
+}
+
+#[tokio::test]
+async fn a_full_database_takes_the_record_and_the_data_or_neither() {
+    let db = Db::new();
+    let mut app = db.connect();
+    record(&app, 1);
+    let pages: i64 = app.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    app.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+    let large = || [Target::key("region", key![vec![7u8; 100_000]])];
+    for _ in 0..3 {
+        let tx = app.transaction().unwrap();
+        tx.execute("INSERT INTO data DEFAULT VALUES", []).unwrap();
+        let error = outbox::invalidate(&tx, NS, large(), "no room").unwrap_err();
+        assert!(error.to_string().contains("full"), "{error}");
+        // SQLite may have rolled back by itself; then there is nothing to commit.
+        let committed = if tx.is_autocommit() {
+            drop(tx);
+            false
+        } else {
+            tx.commit().is_ok()
+        };
+        let rows: i64 = app.query_row("SELECT count(*) FROM data", [], |row| row.get(0)).unwrap();
+        assert!(committed || rows == 0);
+        app.execute("DELETE FROM data", []).unwrap();
+    }
+    app.query_row("PRAGMA max_page_count = 1000000", [], |_| Ok(())).unwrap();
+    assert_eq!(outbox::invalidate(&app, NS, large(), "room").unwrap().position, 2);
+    assert_eq!(db.records().await.len(), 2);
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The store suite, on every store.
+#![allow(clippy::expect_used)]
 
 use larder::store::SqliteStore;
 use larder::testing::FakeStore;

@@ -1,4 +1,5 @@
 //! The SQLite store and its file: expiry, the size cap, damage, refusals.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use larder::store::{SqliteStore, SqliteStoreOptions};
 use larder::testing::ManualClock;
@@ -80,25 +81,24 @@ async fn entries_survive_a_restart() {
 #[tokio::test]
 async fn what_was_accepted_before_a_close_is_kept() {
     let dir = Dir::new();
-    let store = Arc::new(dir.store());
-    let puts: Vec<_> = (0..20u32)
-        .map(|n| {
-            let store = Arc::clone(&store);
-            let mut put = Box::pin(async move { store.put_many(vec![entry(n, 10_000, FAR)]).await });
-            let accepted = futures_poll(&mut put);
-            assert!(accepted.is_none());
-            put
-        })
-        .collect();
+    let store = dir.store();
+    let mut pending = Vec::new();
+    for n in 0..20u32 {
+        let mut put = store.put_many(vec![entry(n, 10_000, FAR)]);
+        match poll_once(&mut put) {
+            Some(done) => done.unwrap(),
+            None => pending.push(put),
+        }
+    }
     store.close().await;
-    for put in puts {
+    for put in pending {
         put.await.unwrap();
     }
     assert_eq!(dir.store().usage().await.unwrap().0, 20);
 }
 
 /// Polls once, without a waker that anybody hears.
-fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match std::pin::Pin::new(future).poll(&mut context) {
         std::task::Poll::Ready(done) => Some(done),
@@ -216,7 +216,7 @@ async fn a_full_queue_refuses_puts_and_recovers() {
     let mut accepted = Vec::new();
     let refused = loop {
         let mut put = store.put_many(vec![entry(accepted.len() as u32, 100_000, FAR)]);
-        match futures_poll(&mut put) {
+        match poll_once(&mut put) {
             None => accepted.push(put),
             Some(answer) => break answer.unwrap_err(),
         }
@@ -225,7 +225,7 @@ async fn a_full_queue_refuses_puts_and_recovers() {
     assert!(refused.to_string().contains("not yet written"), "{refused}");
     let keys = [7u32.to_be_bytes().to_vec()];
     let mut removal = store.remove_many(&keys);
-    assert!(futures_poll(&mut removal).is_none(), "a removal waits for room");
+    assert!(poll_once(&mut removal).is_none(), "a removal waits for room");
     blocker.execute_batch("COMMIT").unwrap();
     assert!(!accepted.is_empty());
     for put in accepted {
@@ -369,6 +369,6 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     while !holds().await {
         assert!(std::time::Instant::now() < deadline, "not within 30 s: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::task::yield_now().await;
     }
 }

@@ -36,9 +36,10 @@ impl Engine {
     pub(crate) async fn catch_up(&self) -> Result<Link, JournalError> {
         let asked = self.time.now();
         let _turn = self.turn.lock().await;
-        // Whoever had the turn may have begun after this call: then that answers it.
+        // Whoever had the turn may have begun after this call: then that answers it. Strictly after: of two readings
+        // of the clock that are the same, nobody knows which came first.
         if let (Some(since), Some(head)) = (self.fences.lease().load().since(), self.fences.head())
-            && since >= asked
+            && since > asked
         {
             return Ok(head);
         }

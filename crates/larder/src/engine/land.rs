@@ -4,12 +4,11 @@ use super::nested::Gathered;
 use super::tiers::is_worth_keeping;
 use super::{Answer, Engine, Scope};
 use crate::error::Error;
-use crate::memory::{Entry, Key, OVERHEAD_BYTES, Value};
+use crate::memory::{Entry, Key, Rest, Value};
 use crate::observe::Count;
 use larder_core::expiry::Times;
 use larder_core::{Birth, Override};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 impl Engine {
     /// The entry an answer makes, and whether it is to be kept.
@@ -23,14 +22,14 @@ impl Engine {
         previous: Option<&Arc<Entry>>,
     ) -> Result<(Arc<Entry>, bool), Error> {
         let value = match answer {
-            Answer::Value(value) => Some(value),
-            Answer::Absent => None,
+            Answer::Value(value) => value,
+            Answer::Absent => Value::Absent,
             Answer::Failed(why) => {
                 scope.stats.add(Count::LoadFailed);
                 return Err(Error::declined(why));
             }
             Answer::NotModified => {
-                let Some(previous) = previous.filter(|previous| previous.value.is_some()) else {
+                let Some(previous) = previous.filter(|previous| previous.value().is_some()) else {
                     scope.stats.add(Count::LoadFailed);
                     return Err(Error::not_modified());
                 };
@@ -40,7 +39,7 @@ impl Engine {
                 gathered.also.extend(previous.dependencies.also().iter().cloned());
                 gathered.inherited.inherit(&previous.dependencies);
                 gathered.unnamable |= previous.unnamable;
-                previous.value.clone()
+                Value::Of(previous.clone())
             }
         };
         Ok(self.entry(scope, key, gathered.oldest_birth(born), gathered, value))
@@ -53,35 +52,29 @@ impl Engine {
         key: &Key,
         born: Option<Birth>,
         gathered: &Gathered,
-        value: Option<Value>,
+        value: Value,
     ) -> (Arc<Entry>, bool) {
         let now = self.time.now();
-        let value_bytes = value.as_ref().map_or(0, |value| scope.codec.weigh(value));
+        let value_bytes = value.as_any().map_or(0, |value| scope.codec.weigh(value));
         let fits = value_bytes <= scope.policy.value_bytes_max;
         if !fits {
             scope.stats.add(Count::TooLarge);
         }
-        let times = self.times(scope, now, gathered.said, value.is_some());
+        let times = self.times(scope, now, gathered.said, !value.is_absent());
         let keep = fits && born.is_some() && !gathered.do_not_store && is_worth_keeping(&times, now);
         let mut dependencies = self.fences.dependencies(&scope.path_of(key), &gathered.tags, &gathered.also);
         dependencies.inherit(&gathered.inherited);
-        let names =
-            gathered.tags.iter().map(|tag| size_of_val(tag) + tag.segments().heap_bytes()).sum::<usize>();
-        let weight = OVERHEAD_BYTES
-            + value_bytes
-            + (names + dependencies.heap_bytes() + key.segments.heap_bytes()) as u64;
-        let entry = Entry {
-            checked: AtomicU64::new(0),
-            born,
-            times,
+        let entry = value.file(Rest {
+            key: key.clone(),
             dependencies,
-            value,
+            times,
             gate: Default::default(),
+            born,
             tags: gathered.tags.as_slice().into(),
             unnamable: gathered.unnamable,
-            weight,
-        };
-        (Arc::new(entry), keep)
+            value_bytes,
+        });
+        (entry, keep)
     }
 
     fn times(&self, scope: &Scope, now: u64, said: Override, is_value: bool) -> Times {
@@ -105,7 +98,7 @@ impl Engine {
         if self.memory.peek(key).is_some_and(|there| there.local() > entry.local()) {
             return;
         }
-        if !self.memory.insert(key.clone(), entry.clone()) {
+        if !self.memory.insert(entry.clone()) {
             scope.stats.add(Count::TooLarge);
         }
     }

@@ -27,7 +27,7 @@ pub(crate) use scope::{Scope, ValueCodec};
 pub(crate) use tiers::Tier;
 
 use crate::clock::Time;
-use crate::memory::{Entry, Key, Memory};
+use crate::memory::{Head, Key, Memory};
 use crate::observe::{JournalSnapshot, MemorySnapshot};
 use announce::Queue;
 use flights::Flights;
@@ -110,7 +110,7 @@ impl Engine {
         &self,
         scope: &Scope,
         key: &Key,
-        entry: &Entry,
+        entry: &Head,
         confirmed: Confirmed,
     ) -> (Verdict, Nanos) {
         let born = entry.local();

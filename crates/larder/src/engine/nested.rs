@@ -3,7 +3,7 @@
 //! While a loader runs, the task carries its load's state; every read of a region adds what it was served to it.
 //! Tasks that the loader spawns do not carry it: read before spawning, or name the tags by hand.
 
-use crate::memory::{Entry, Key};
+use crate::memory::{Head, Key};
 use larder_core::{Birth, Dependencies, Override, Path, Tag};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -87,7 +87,7 @@ pub(crate) fn served(
     engine: usize,
     tenant: &Path,
     key: impl FnOnce() -> Path,
-    entry: &Entry,
+    entry: &Head,
     remaining: Duration,
 ) {
     let Ok(state) = LOADING.try_with(Arc::clone) else { return };
@@ -102,7 +102,7 @@ pub(crate) fn served(
 }
 
 impl Gathered {
-    fn inherit(&mut self, key: &Path, same_tenant: bool, entry: &Entry) {
+    fn inherit(&mut self, key: &Path, same_tenant: bool, entry: &Head) {
         self.oldest = Some(match (self.oldest, entry.born) {
             (None, born) => born,
             (Some(Some(oldest)), Some(born)) => Some(oldest.min(born)),

@@ -3,7 +3,7 @@
 use super::flights::{Driven, Flight, Flights};
 use super::{Engine, Loader, Scope, nested};
 use crate::error::Error;
-use crate::memory::{Entry, Key};
+use crate::memory::{Entry, Head, Key};
 use crate::observe::{Count, RegionStats};
 use crate::outcome::{Freshness, Served, Source};
 use larder_core::plan::{
@@ -57,10 +57,10 @@ impl Seen {
         if matches!(verdict, Verdict::Invalidated | Verdict::BelowFloor) {
             stats.add(Count::RejectedByRule);
         }
-        if self.plan.keeps_fallback(verdict, life) && entry.value.is_some() && self.fallback.is_none() {
+        if self.plan.keeps_fallback(verdict, life) && entry.value().is_some() && self.fallback.is_none() {
             self.fallback = Some(entry.clone());
         }
-        if entry.value.is_some() && self.previous.is_none() {
+        if entry.value().is_some() && self.previous.is_none() {
             self.previous = Some(entry.clone());
         }
         self.found = Some((entry, source));
@@ -105,12 +105,12 @@ impl Engine {
         scope.stats.reads.record(Duration::from_nanos(self.time.now().saturating_sub(began)));
         let Some(served) = result? else { return Ok(None) };
         self.note_nested(scope, key, &served.entry, served.now);
-        if served.entry.value.is_none() { Err(Error::absent()) } else { Ok(Some(served)) }
+        if served.entry.value().is_none() { Err(Error::absent()) } else { Ok(Some(served)) }
     }
 
     /// Adds an entry served inside a load to what that load's entry depends on.
     #[inline]
-    pub(crate) fn note_nested(&self, scope: &Scope, key: &Key, entry: &Entry, now: Nanos) {
+    pub(crate) fn note_nested(&self, scope: &Scope, key: &Key, entry: &Head, now: Nanos) {
         if nested::is_loading() {
             let remaining = entry.times.remaining(now);
             nested::served(self.identity(), &scope.tenant_path, || scope.path_of(key), entry, remaining);
@@ -188,7 +188,7 @@ impl Engine {
         match (serve, seen.found.take()) {
             (Serve::Found(life, refresh), Some((entry, source))) => {
                 stats.add(if source == Source::Memory { Count::HitMemory } else { Count::HitStore });
-                if entry.value.is_none() {
+                if entry.value().is_none() {
                     stats.add(Count::HitAbsent);
                 }
                 let stale = life == Life::Stale;
@@ -305,10 +305,16 @@ impl Engine {
         if nested::is_loading_key(key) {
             return (Flights::alone(), true);
         }
+        // A flight that has yet to begin may be waiting for the very place this task holds.
+        let holds_place = nested::holds_place_at(scope.source.identity());
         self.flights.join(key, |flight| {
-            let verdict = match flight.began() {
+            let verdict = match flight.began().map(|began| began.born) {
+                None if holds_place => return false,
                 None => Verdict::Fresh,
-                Some(began) => self.judge_birth(scope, key, began.born.map_or(0, |born| born.local)),
+                // Begun before any history was adopted: of no use to whoever comes later, but if each of those began
+                // a load at once, there would be as many loads as readers. They wait, and then load together.
+                Some(None) => Verdict::Unconfirmed,
+                Some(Some(born)) => self.judge_birth(scope, key, born.local),
             };
             flight.plan().join(verdict) == Joined::Follow
         })

@@ -6,13 +6,12 @@
 use super::breaker::Breaker;
 use super::{Engine, Scope};
 use crate::codec::Compression;
-use crate::memory::{Entry, Key, OVERHEAD_BYTES};
+use crate::memory::{Entry, Key, Rest, Value};
 use crate::observe::{Count, StoreCount, StoreSnapshot, StoreStats};
 use larder_core::expiry::{Times, nanos};
 use larder_core::port::{Nanos, Store, StoreError, Stored};
 use larder_core::{Content, Envelope, EnvelopeHead, Limits, Segments};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// How long one operation of a store may take.
@@ -99,21 +98,21 @@ impl Engine {
             if entry.is_none() {
                 scope.stats.add(Count::RejectedStored);
             }
-            entry.map(Arc::new)
+            entry
         });
         Ok(entries.collect())
     }
 
     /// The entry in these bytes. `None` when they are not a sound envelope of this key and schema.
-    fn revive(&self, scope: &Scope, key: &Key, name: &[u8], bytes: &[u8]) -> Option<Entry> {
+    fn revive(&self, scope: &Scope, key: &Key, name: &[u8], bytes: &[u8]) -> Option<Arc<Entry>> {
         let limits = Limits { raw_bytes_max: scope.policy.value_bytes_max, ..Limits::default() };
         let envelope = Envelope::decode(bytes, name, &limits).ok()?;
         envelope.check_schema(scope.schema).ok()?;
         let value = match &envelope.content {
-            Content::Absent => None,
+            Content::Absent => Value::Absent,
             Content::Value { codec, packing, body } => {
                 let raw = Compression::unpack(*packing, body, limits.raw_bytes_max).ok()?;
-                Some(scope.codec.decode(*codec, &raw).ok()?)
+                scope.codec.decode(*codec, &raw).ok()?
             }
         };
         let EnvelopeHead { stamp, tags, also, .. } = &envelope.head;
@@ -122,21 +121,16 @@ impl Engine {
         #[cfg(larder_seeded_bug = "promotion_restamps")]
         let born = self.fences.birth().or(born);
         let dependencies = self.fences.dependencies(&scope.path_of(key), tags, also);
-        let weight = OVERHEAD_BYTES
-            + envelope.content.raw_bytes()
-            + dependencies.heap_bytes() as u64
-            + key.segments.heap_bytes() as u64;
-        Some(Entry {
-            checked: AtomicU64::new(0),
-            born,
-            times: self.local_times(scope, &envelope.head),
+        Some(value.file(Rest {
+            key: key.clone(),
             dependencies,
-            value,
+            times: self.local_times(scope, &envelope.head),
             gate: Default::default(),
+            born,
             tags: tags.as_slice().into(),
             unnamable: false,
-            weight,
-        })
+            value_bytes: envelope.content.raw_bytes(),
+        }))
     }
 
     fn local_times(&self, scope: &Scope, head: &EnvelopeHead) -> Times {
@@ -172,7 +166,7 @@ impl Engine {
         };
         let (engine, scope, key, entry) = (self.clone(), scope.clone(), key.clone(), entry.clone());
         self.spawn(async move {
-            let _ = engine.store_now(&scope, &key, &entry).await;
+            let _ = engine.store_now(&scope, &key, &*entry).await;
             drop(place);
         });
     }
@@ -191,7 +185,7 @@ impl Engine {
     fn envelop(&self, scope: &Scope, key: &Key, entry: &Entry) -> Option<Stored> {
         let stamp = entry.born?.stamp;
         let (packing, body);
-        let content = match &entry.value {
+        let content = match entry.value() {
             None => Content::Absent,
             Some(value) => {
                 let Ok(raw) = scope.codec.encode(value) else {

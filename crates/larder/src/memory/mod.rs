@@ -7,13 +7,14 @@
 mod entry;
 mod key;
 
-pub(crate) use entry::{Entry, OVERHEAD_BYTES, Value};
+pub(crate) use entry::{Entry, Head, Rest, Typed, Value};
 pub(crate) use key::Carried;
 pub use key::Key;
 
 use quick_cache::sync::Cache;
-use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
+use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter};
 use smallvec::SmallVec;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -49,8 +50,64 @@ impl Bytes {
 
 /// The memory tier.
 pub(crate) struct Memory {
-    cache: Cache<Key, Arc<Entry>, Weight, Carried, Evictions>,
+    cache: Cache<Filed, Arc<Entry>, Weight, Carried, Evictions>,
     evicted: Arc<AtomicU64>,
+}
+
+/// The key an entry is filed under: small, so that the table stays small, and near what a hit reads next.
+struct Filed {
+    hash: u64,
+    scope: u32,
+    name: Name,
+}
+
+/// A key's segments: short ones in the table itself.
+#[derive(PartialEq, Eq)]
+enum Name {
+    Short(u8, [u8; SHORT_BYTES]),
+    Long(Box<[u8]>),
+}
+
+const SHORT_BYTES: usize = 22;
+
+impl Filed {
+    fn under(key: &Key) -> Self {
+        let bytes = key.segments.as_bytes();
+        let name = if bytes.len() <= SHORT_BYTES {
+            let mut short = [0; SHORT_BYTES];
+            short[..bytes.len()].copy_from_slice(bytes);
+            Name::Short(bytes.len() as u8, short)
+        } else {
+            Name::Long(bytes.into())
+        };
+        Filed { hash: key.hash, scope: key.scope, name }
+    }
+}
+
+impl PartialEq for Filed {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.scope == other.scope && self.name == other.name
+    }
+}
+
+impl Eq for Filed {}
+
+impl Hash for Filed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Equivalent<Filed> for Key {
+    #[inline]
+    fn equivalent(&self, filed: &Filed) -> bool {
+        self.hash == filed.hash
+            && self.scope == filed.scope
+            && match &filed.name {
+                Name::Short(len, bytes) => self.segments.as_bytes() == &bytes[..usize::from(*len)],
+                Name::Long(bytes) => self.segments.as_bytes() == &**bytes,
+            }
+    }
 }
 
 /// Bytes, but never less than what keeps the number of entries within its cap.
@@ -59,20 +116,20 @@ struct Weight {
     least: u64,
 }
 
-impl Weighter<Key, Arc<Entry>> for Weight {
-    fn weight(&self, _key: &Key, entry: &Arc<Entry>) -> u64 {
-        entry.weight.max(self.least)
+impl Weighter<Filed, Arc<Entry>> for Weight {
+    fn weight(&self, _key: &Filed, entry: &Arc<Entry>) -> u64 {
+        entry.weight().max(self.least)
     }
 }
 
 #[derive(Clone)]
 struct Evictions(Arc<AtomicU64>);
 
-impl Lifecycle<Key, Arc<Entry>> for Evictions {
+impl Lifecycle<Filed, Arc<Entry>> for Evictions {
     /// What was evicted, dropped after the shard's lock is released: values may be large.
     type RequestState = SmallVec<[Arc<Entry>; 2]>;
 
-    fn on_evict(&self, state: &mut Self::RequestState, _key: Key, entry: Arc<Entry>) {
+    fn on_evict(&self, state: &mut Self::RequestState, _key: Filed, entry: Arc<Entry>) {
         self.0.fetch_add(1, Ordering::Relaxed);
         state.push(entry);
     }
@@ -110,12 +167,12 @@ impl Memory {
     }
 
     /// Keeps an entry, replacing what the key held. False when it is larger than a shard and was not kept.
-    pub(crate) fn insert(&self, key: Key, entry: Arc<Entry>) -> bool {
-        if entry.weight > self.cache.shard_capacity() {
-            self.cache.remove(&key);
+    pub(crate) fn insert(&self, entry: Arc<Entry>) -> bool {
+        if entry.weight() > self.cache.shard_capacity() {
+            self.cache.remove(&entry.key);
             return false;
         }
-        self.cache.insert(key, entry);
+        self.cache.insert(Filed::under(&entry.key), entry);
         true
     }
 

@@ -48,7 +48,7 @@ impl<T: Send + Sync + 'static> Batch<T> {
 
     /// The value the load of this key is to replace, if a tier still has it, however old.
     pub fn previous(&self, key: &Segments) -> Option<&T> {
-        self.previous.get(self.place(key)?)?.as_ref()?.value.as_ref()?.downcast_ref()
+        self.previous.get(self.place(key)?)?.as_ref()?.value()?.downcast_ref()
     }
 
     fn place(&self, key: &Segments) -> Option<usize> {

@@ -5,8 +5,8 @@ use crate::engine::ValueCodec;
 use crate::memory::Value;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::any::Any;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 /// For regions whose values go to stores.
 pub(crate) struct Serialized<T> {
@@ -21,7 +21,7 @@ impl<T> Serialized<T> {
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> ValueCodec for Serialized<T> {
-    fn encode(&self, value: &Value) -> Result<Vec<u8>, CodecError> {
+    fn encode(&self, value: &dyn Any) -> Result<Vec<u8>, CodecError> {
         match value.downcast_ref::<T>() {
             Some(value) => self.codec.encode(value),
             None => unreachable!("a region's entries are of its type"),
@@ -31,10 +31,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> ValueCodec for Ser
     fn decode(&self, codec: u8, bytes: &[u8]) -> Result<Value, CodecError> {
         // What an older program wrote with another codec is still readable, as long as this one knows it.
         let codec = Codec::from_id(codec).unwrap_or(self.codec);
-        Ok(Arc::new(codec.decode::<T>(bytes)?))
+        Ok(Value::new(codec.decode::<T>(bytes)?))
     }
 
-    fn weigh(&self, value: &Value) -> u64 {
+    fn weigh(&self, value: &dyn Any) -> u64 {
         let Some(value) = value.downcast_ref::<T>() else { return 0 };
         // Postcard's size is near what the value holds, and is found without writing it. A type postcard cannot
         // size (sequences of unknown length) is written out in the region's codec instead.
@@ -56,7 +56,7 @@ impl<T> InMemory<T> {
 }
 
 impl<T: Send + Sync + 'static> ValueCodec for InMemory<T> {
-    fn encode(&self, _value: &Value) -> Result<Vec<u8>, CodecError> {
+    fn encode(&self, _value: &dyn Any) -> Result<Vec<u8>, CodecError> {
         unreachable!("a region in memory has no stores")
     }
 
@@ -64,7 +64,7 @@ impl<T: Send + Sync + 'static> ValueCodec for InMemory<T> {
         unreachable!("a region in memory has no stores")
     }
 
-    fn weigh(&self, value: &Value) -> u64 {
+    fn weigh(&self, value: &dyn Any) -> u64 {
         value.downcast_ref::<T>().map_or(0, |value| (self.weigh)(value))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::engine::{Answer, LoadFuture, LoadState, Loader};
 use crate::error::LoadError;
-use crate::memory::Entry;
+use crate::memory::{Entry, Value};
 use larder_core::{Segments, Tag};
 use std::future::Future;
 use std::marker::PhantomData;
@@ -31,7 +31,7 @@ impl<T> From<T> for Loaded<T> {
 impl<T: Send + Sync + 'static> Loaded<T> {
     pub(crate) fn into_answer(self) -> Answer {
         match self {
-            Loaded::Value(value) => Answer::Value(Arc::new(value)),
+            Loaded::Value(value) => Answer::Value(Value::new(value)),
             Loaded::Absent => Answer::Absent,
             Loaded::NotModified => Answer::NotModified,
             Loaded::Failed(why) => Answer::Failed(why),
@@ -80,7 +80,7 @@ impl<T: Send + Sync + 'static> Load<T> {
 
     /// The value this load is to replace, if memory or a store still has it, however old.
     pub fn previous(&self) -> Option<&T> {
-        self.previous.as_ref()?.value.as_ref()?.downcast_ref()
+        self.previous.as_ref()?.value()?.downcast_ref()
     }
 
     /// The answer: the origin has nothing under this key.

@@ -17,9 +17,9 @@ pub use write::Snapshot;
 use crate::cache::Shared;
 use crate::engine::{Engine, Scope};
 use crate::error::{Error, LoadError};
-use crate::memory::Key;
+use crate::memory::{Key, Typed};
 use crate::outcome::{Freshness, Outcome, Served, Source};
-use larder_core::{Life, Segments, Target, Tenant};
+use larder_core::{Segments, Target, Tenant};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
@@ -165,16 +165,16 @@ impl<T: Send + Sync + 'static> Region<T> {
         let engine = &*self.engine;
         // The lease before the entry and the rule; the clock after both.
         let confirmed = engine.fences.lease().load();
-        let entry = engine.memory.get(key)?;
-        let (verdict, now) = engine.judge(&self.scope, key, &entry, confirmed);
-        if !verdict.is_fresh() || entry.times.life(now) != Life::Fresh || entry.value.is_none() {
+        let entry = engine.memory.get(key)?.into_any().downcast::<Typed<T>>().ok()?;
+        let (verdict, now) = engine.judge(&self.scope, key, &entry.head, confirmed);
+        if !verdict.is_fresh() || !entry.head.is_fresh_at(now) {
             return None;
         }
         if self.scope.stats.hit() {
             self.time_hit(key, now);
         }
-        engine.note_nested(&self.scope, key, &entry, now);
-        Outcome::of(entry, Source::Memory, Freshness::Fresh, now)
+        engine.note_nested(&self.scope, key, &entry.head, now);
+        Some(Outcome { entry, source: Source::Memory, freshness: Freshness::Fresh, now })
     }
 
     /// Times the same hit once more: the clock was not read before this one began.
@@ -189,7 +189,7 @@ impl<T: Send + Sync + 'static> Region<T> {
     }
 
     fn outcome(served: Served) -> Option<Outcome<T>> {
-        Outcome::of(served.entry, served.source, served.freshness, served.now)
+        Outcome::of(served)
     }
 }
 

@@ -3,10 +3,9 @@
 use super::{IntoKey, Region};
 use crate::engine::{Invalidated, LoadState};
 use crate::error::Error;
-use crate::memory::{Entry, Key, Value};
+use crate::memory::{Key, Value};
 use crate::observe::Count;
 use larder_core::{Birth, Cause, Pattern, Segments, Tag, Target};
-use std::sync::Arc;
 
 /// A moment in the journal's history, taken before a value was read from the origin; see [`Region::snapshot`].
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +40,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         self.scope.stats.add(Count::Put);
         // Born after the record was applied here: what was loaded before is older.
         let born = self.engine.fences.birth();
-        self.fill(key, Arc::new(value), tags, born);
+        self.fill(key, Value::new(value), tags, born);
         Ok(())
     }
 
@@ -67,7 +66,7 @@ impl<T: Send + Sync + 'static> Region<T> {
             return Err(Error::closed());
         }
         self.scope.stats.add(Count::Put);
-        self.fill(key, Arc::new(value), tags.into_iter().collect(), snapshot.0);
+        self.fill(key, Value::new(value), tags.into_iter().collect(), snapshot.0);
         Ok(())
     }
 
@@ -78,7 +77,7 @@ impl<T: Send + Sync + 'static> Region<T> {
             LoadState::new(engine.identity(), self.scope.tenant_path.clone(), source, vec![key.clone()]);
         let mut gathered = state.gathered(0);
         gathered.add_tags(tags);
-        let (entry, keep) = engine.entry(&self.scope, &key, born, &gathered, Some(value));
+        let (entry, keep) = engine.entry(&self.scope, &key, born, &gathered, value);
         if keep {
             engine.keep(&self.scope, &key, &entry);
             engine.store_later(&self.scope, &key, &entry);
@@ -116,10 +115,11 @@ impl<T: Send + Sync + 'static> Region<T> {
             }
         }
         let Some(entry) = entry else { return Ok(()) };
-        let expired = Arc::new(entry.expired(engine.time.now()));
-        engine.memory.insert(key.clone(), expired.clone());
+        let rest = entry.expired(engine.time.now());
+        let expired = Value::Of(entry).file(rest);
+        engine.memory.insert(expired.clone());
         if engine.stores_of(&self.scope) > 0 && !expired.unnamable {
-            engine.store_now(&self.scope, &key, &expired).await?;
+            engine.store_now(&self.scope, &key, &*expired).await?;
         }
         Ok(())
     }
@@ -163,22 +163,5 @@ impl<T: Send + Sync + 'static> Region<T> {
 
     fn target_of(&self, key: &Key) -> Target {
         Target::Key(self.scope.path_of(key))
-    }
-}
-
-impl Entry {
-    /// The same entry, past its TTL.
-    fn expired(&self, now: u64) -> Entry {
-        Entry {
-            checked: Default::default(),
-            born: self.born,
-            times: self.times.expired(now),
-            dependencies: self.dependencies.clone(),
-            value: self.value.clone(),
-            gate: Default::default(),
-            tags: self.tags.clone(),
-            unnamable: self.unnamable,
-            weight: self.weight,
-        }
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// How long one attempt to take a lock waits inside SQLite; longer waits repeat it, so that closing is noticed.
 const BUSY_SLICE: Duration = Duration::from_millis(50);
 /// How long switching a database to WAL mode may wait for other connections to let go of it.
-const WAL_SWITCH_MAX: Duration = Duration::from_secs(5);
+const WAL_SWITCH_MAX: Duration = Duration::from_secs(2);
 /// How often opening is tried again when the file is replaced in the middle of it.
 const OPEN_ATTEMPTS: usize = 5;
 

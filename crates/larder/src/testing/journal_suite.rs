@@ -266,7 +266,7 @@ pub async fn concurrent_appends_get_dense_positions(bench: JournalBench) {
 pub async fn old_records_are_dropped_and_the_oldest_place_can_be_read_from(bench: JournalBench) {
     let zero = start(&bench.a).await;
     let appended = bench.records_max * 2 + 300;
-    let mut last = zero;
+    let mut links = vec![zero];
     for chunk in (0..appended).collect::<Vec<_>>().chunks(50) {
         let tasks: Vec<_> = chunk
             .iter()
@@ -276,12 +276,13 @@ pub async fn old_records_are_dropped_and_the_oldest_place_can_be_read_from(bench
             })
             .collect();
         for task in tasks {
-            let link = task.await.unwrap();
-            last = if link.position > last.position { link } else { last };
+            links.push(task.await.unwrap());
         }
     }
+    links.sort_unstable_by_key(|link| link.position);
     let history = bench.b.history(NS).await.unwrap();
-    assert_eq!((history.head, history.head.position), (last, appended));
+    assert_eq!((history.head, history.head.position), (links[appended as usize], appended));
+    assert_eq!(history.oldest, links[history.oldest.position as usize], "the oldest place is one that was");
     let kept = history.head.position - history.oldest.position;
     assert!(kept >= bench.records_max, "{kept} records are kept");
     assert!(kept < bench.records_max + 200, "{kept} records are kept");

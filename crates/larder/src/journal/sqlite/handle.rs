@@ -41,7 +41,7 @@ impl SqliteJournalOptions {
         self
     }
 
-    /// How long a write waits for other connections' transactions before it fails. Default 5 s.
+    /// How long a write waits for other connections' transactions before it fails. Default 4 s.
     #[must_use]
     pub fn busy_wait(mut self, busy_wait: Duration) -> Self {
         self.busy_wait = busy_wait;
@@ -54,7 +54,7 @@ impl Default for SqliteJournalOptions {
         SqliteJournalOptions {
             records_max: None,
             poll: Duration::from_millis(5),
-            busy_wait: Duration::from_secs(5),
+            busy_wait: Duration::from_secs(4),
         }
     }
 }

@@ -49,7 +49,7 @@ impl SqliteStoreOptions {
         self
     }
 
-    /// How long a write waits for other processes' before it fails. Default 2 s.
+    /// How long a write waits for other processes' before it fails. Default 1 s.
     #[must_use]
     pub fn busy_wait(mut self, busy_wait: Duration) -> Self {
         self.busy_wait = busy_wait;
@@ -71,7 +71,7 @@ impl Default for SqliteStoreOptions {
             reclaim_every: Duration::from_secs(1),
             readers: 2,
             queue_bytes_max: 64 << 20,
-            busy_wait: Duration::from_secs(2),
+            busy_wait: Duration::from_secs(1),
             wall: Arc::new(system_wall_ms),
         }
     }

@@ -189,6 +189,16 @@ impl Segments {
         }
     }
 
+    /// The encoding with zeros after its end, and its length, when it lives inside the value: for comparisons of
+    /// fixed length.
+    #[inline]
+    pub fn as_padded(&self) -> Option<(u8, &[u8; INLINE_BYTES])> {
+        match &self.0 {
+            Repr::Inline { len, bytes } => Some((*len, bytes)),
+            Repr::Heap(_) => None,
+        }
+    }
+
     /// Whether there are no segments.
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()

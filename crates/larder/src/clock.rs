@@ -27,6 +27,8 @@ struct Counter {
     clock: quanta::Clock,
     base_raw: u64,
     base_ns: Nanos,
+    /// How far `CLOCK_BOOTTIME` is ahead of `CLOCK_MONOTONIC`: time spent in suspend, of which there is no more here.
+    ahead_ns: Nanos,
     /// The counter at the last comparison: it never runs below this unless it was reset.
     seen_raw: AtomicU64,
     compared: Mutex<(Nanos, u64)>,
@@ -38,10 +40,12 @@ impl SystemClock {
         let counter = counter_is_trusted().then(|| {
             let clock = quanta::Clock::new();
             let (base_raw, base_ns) = (clock.raw(), boottime());
+            let ahead_ns = base_ns.saturating_sub(read(ClockId::Monotonic));
             Counter {
                 clock,
                 base_raw,
                 base_ns,
+                ahead_ns,
                 seen_raw: AtomicU64::new(base_raw),
                 compared: Mutex::new((base_ns, base_raw)),
             }
@@ -73,6 +77,17 @@ impl Clock for SystemClock {
             }
         }
         boottime()
+    }
+
+    /// The kernel's own coarse clock: a load from memory it shares, updated at each of its ticks (4 ms at most).
+    #[inline]
+    fn coarse(&self) -> Nanos {
+        match &self.counter {
+            Some(counter) if !self.given_up.load(Ordering::Relaxed) => {
+                read(ClockId::MonotonicCoarse) + counter.ahead_ns
+            }
+            _ => boottime(),
+        }
     }
 
     fn wall_ms(&self) -> u64 {
@@ -110,7 +125,12 @@ impl Clock for SystemClock {
 }
 
 fn boottime() -> Nanos {
-    let time = clock_gettime(ClockId::Boottime);
+    read(ClockId::Boottime)
+}
+
+#[inline]
+fn read(id: ClockId) -> Nanos {
+    let time = clock_gettime(id);
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64).max(1)
 }
 
@@ -140,6 +160,14 @@ impl Time {
         match self {
             Time::System(clock) => clock.now(),
             Time::Given(clock) => clock.now(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn coarse(&self) -> Nanos {
+        match self {
+            Time::System(clock) => clock.coarse(),
+            Time::Given(clock) => clock.coarse(),
         }
     }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 pub enum Source {
     /// The memory tier of this process.
     Memory,
-    /// The store of this name.
-    Store(&'static str),
+    /// A store: 0 is the one next to memory, as in `Stats::stores`.
+    Store(u8),
     /// The loader this read ran.
     Loader,
     /// A load another reader had begun.

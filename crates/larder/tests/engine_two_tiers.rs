@@ -26,7 +26,7 @@ async fn a_hit_in_the_store_is_served_and_fills_memory_with_the_same_age_and_lif
     rig.pass(secs(20)).await;
     let other = rig.another().await.region::<u64>("slots", eventual()).unwrap();
     let first = other.get(key![7, "a"]).await.unwrap().unwrap();
-    assert_eq!((*first, first.source()), (1, Source::Store("fake")));
+    assert_eq!((*first, first.source()), (1, Source::Store(0)));
     assert_eq!((first.age(), first.fresh_for()), (secs(20), secs(40)));
     rig.pass(secs(10)).await;
     let second = other.get(key![7, "a"]).await.unwrap().unwrap();

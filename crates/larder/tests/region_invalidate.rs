@@ -122,6 +122,11 @@ async fn no_target_and_too_many_are_refused_with_the_bounds() {
     assert_eq!(none.to_string(), "invalidation has 0 targets; expected 1 to 100000");
     let many = (0..=TARGETS_MAX as u64).map(|n| Target::tag(tag![n]));
     assert!(rig.cache.invalidate(many).await.unwrap_err().is_invalid());
+    // Queued, it would be refused by the journal for ever, and whatever is queued with it.
+    let large = (0..20_u64).map(|n| Target::key("slots", key![n, "x".repeat(1 << 20)]));
+    let large = rig.cache.invalidate(large).await.unwrap_err();
+    assert!(large.is_invalid(), "{large}");
+    assert_eq!(rig.cache.stats().journal.queued, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ pub use tenant::TenantCache;
 
 use crate::engine::{Engine, Invalidated, Scope, SourceLimit, ValueCodec};
 use crate::error::Error;
+use crate::journal::RECORD_BYTES_MAX;
 use crate::observe::{RegionStats, Stats};
 use crate::policy::Policy;
 use crate::region::{InMemory, Region, Serialized};
@@ -174,8 +175,8 @@ impl Cache {
     /// record lives or dies with the data.
     ///
     /// # Errors
-    /// When it could neither be recorded nor queued ([`Error::is_journal`]); when there are no targets, or more than
-    /// [`TARGETS_MAX`].
+    /// When it could neither be recorded nor queued ([`Error::is_journal`]); when there are no targets, more than
+    /// [`TARGETS_MAX`], or too large ones for one record ([`RECORD_BYTES_MAX`]).
     pub async fn invalidate(&self, targets: impl IntoIterator<Item = Target>) -> Result<Invalidated, Error> {
         self.invalidate_because(targets, "invalidate").await
     }
@@ -243,6 +244,12 @@ impl Shared {
         if targets.is_empty() || targets.len() > TARGETS_MAX {
             let n = targets.len();
             return Err(Error::invalid(format!("invalidation has {n} targets; expected 1 to {TARGETS_MAX}")));
+        }
+        // Said here, loudly: a journal would refuse it each time the queue tries again.
+        let bytes = Target::encode_many(&targets).len();
+        if bytes > RECORD_BYTES_MAX {
+            let expected = format!("expected at most {RECORD_BYTES_MAX}");
+            return Err(Error::invalid(format!("invalidation's targets take {bytes} bytes; {expected}")));
         }
         let working = engine.clone();
         let announcing = engine.spawn_returning(async move { working.announce(&targets, &cause).await });

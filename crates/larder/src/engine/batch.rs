@@ -4,7 +4,7 @@
 use super::flights::{Driven, Flight};
 use super::load::Landing;
 use super::nested::LoadState;
-use super::read::{Next, Seen};
+use super::read::{Fallback, Next, Seen};
 use super::{Answer, Engine, Scope};
 use crate::error::{Error, LoadError};
 use crate::memory::{Entry, Key};
@@ -138,7 +138,7 @@ impl Engine {
         let mut own: Vec<(usize, Arc<Flight>)> = Vec::new();
         let mut waiting: Vec<(usize, Waiting)> = Vec::new();
         for at in missing {
-            let shut = |fallback: &mut Arc<Entry>| fallback.gate.is_shut(self.time.now());
+            let shut = |(entry, _): &mut Fallback| entry.gate.is_shut(self.time.now());
             if let Some(fallback) = seen[at].fallback.take_if(shut) {
                 slots[at] = Some(Ok(Some(self.fall_back(scope, fallback, Freshness::OriginFailed))));
                 continue;
@@ -157,6 +157,8 @@ impl Engine {
                 (flight, false) => waiting.push((at, Waiting::Other(flight))),
             }
         }
+        // One deadline for all that can be answered without the load.
+        let patience = scope.policy.soft_timeout.map(|soft| tokio::time::Instant::now() + soft);
         let awaited = !own.is_empty();
         for at in due {
             if let Some(flight) = self.flights.start(&keys[at]) {
@@ -176,14 +178,19 @@ impl Engine {
             None => {}
         }
         for (at, waiting) in waiting {
-            let landed = match waiting {
-                Waiting::Own => self.own_landed(flights.get(&at)).await,
+            let (landed, source) = match waiting {
+                Waiting::Own => (self.own_landed(flights.get(&at)).await, Source::Loader),
                 Waiting::Other(flight) => {
                     scope.stats.add(Count::Followed);
-                    Some(self.follow_or_load(scope, &keys[at], &seen[at], flight, &loader).await)
+                    let following = self.follow_or_load(scope, &keys[at], &seen[at], flight, &loader);
+                    let landed = match patience.filter(|_| seen[at].fallback.is_some()) {
+                        Some(deadline) => tokio::time::timeout_at(deadline, following).await.ok(),
+                        None => Some(following.await),
+                    };
+                    (landed, Source::Flight)
                 }
             };
-            slots[at] = Some(self.served_or_fallback(scope, &mut seen[at], landed));
+            slots[at] = Some(self.served_or_fallback(scope, &mut seen[at], landed, source));
         }
     }
 
@@ -231,9 +238,10 @@ impl Engine {
         scope: &Scope,
         seen: &mut Seen,
         landed: Option<Result<Arc<Entry>, Error>>,
+        source: Source,
     ) -> Result<Option<Served>, Error> {
         match (landed, seen.fallback.take()) {
-            (Some(Ok(entry)), _) => Ok(Some(self.served(entry, Source::Loader))),
+            (Some(Ok(entry)), _) => Ok(Some(self.served(entry, source))),
             (None, Some(fallback)) => Ok(Some(self.fall_back(scope, fallback, Freshness::OriginSlow))),
             (Some(Err(_)), Some(fallback)) => {
                 Ok(Some(self.fall_back(scope, fallback, Freshness::OriginFailed)))
@@ -302,9 +310,13 @@ impl Engine {
             if let (Err(_), Some(previous)) = (&composed, &previous[at]) {
                 previous.gate.failed(self.time.now(), &scope.policy.expiry);
             }
-            if let Ok((entry, true)) = &composed {
-                self.keep(scope, key, entry);
-                self.store_later(scope, key, entry);
+            match &composed {
+                Ok((entry, true)) => {
+                    self.keep(scope, key, entry);
+                    self.store_later(scope, key, entry);
+                }
+                Ok((entry, false)) => self.forget_if_gone(scope, key, entry, previous[at].as_ref()),
+                Err(_) => {}
             }
             landing.land(at, composed.map(|(entry, _)| entry));
         }

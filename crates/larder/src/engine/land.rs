@@ -65,7 +65,6 @@ impl Engine {
         let mut dependencies = self.fences.dependencies(&scope.path_of(key), &gathered.tags, &gathered.also);
         dependencies.inherit(&gathered.inherited);
         let entry = value.file(Rest {
-            key: key.clone(),
             dependencies,
             times,
             gate: Default::default(),
@@ -85,6 +84,31 @@ impl Engine {
         scope.policy.expiry.negative_times(now, said).unwrap_or(unkept)
     }
 
+    /// The origin has nothing under the key any more, and the region does not remember absences: what the tiers still
+    /// have of it goes, or it would be served as stale, or as a fallback, after the origin said that it is gone.
+    pub(crate) fn forget_if_gone(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        key: &Key,
+        entry: &Arc<Entry>,
+        previous: Option<&Arc<Entry>>,
+    ) {
+        if entry.value().is_some() || previous.is_none() {
+            return;
+        }
+        if self.memory.peek(key).is_some_and(|there| there.local() <= entry.local()) {
+            self.memory.remove(key);
+        }
+        self.unstore_later(scope, key);
+    }
+
+    /// Whether memory holds this key's entry as it is here, or a newer one.
+    pub(crate) fn is_superseded(&self, key: &Key, entry: &Arc<Entry>) -> bool {
+        self.memory
+            .peek(key)
+            .is_some_and(|there| there.local() >= entry.local() && there.times.created >= entry.times.created)
+    }
+
     /// Puts an entry into memory, unless the rule already refuses it or what is there was born later. Neither check
     /// is needed for safety; they spare good entries from bad ones.
     pub(crate) fn keep(&self, scope: &Scope, key: &Key, entry: &Arc<Entry>) {
@@ -98,8 +122,12 @@ impl Engine {
         if self.memory.peek(key).is_some_and(|there| there.local() > entry.local()) {
             return;
         }
-        if !self.memory.insert(entry.clone()) {
+        if !self.memory.insert(key, entry.clone()) {
             scope.stats.add(Count::TooLarge);
+        }
+        // A load that outlived the close: memory was cleared before, and nobody follows the journal any more.
+        if self.stop.is_cancelled() {
+            self.memory.remove(key);
         }
     }
 }

@@ -43,8 +43,10 @@ impl Engine {
             if let (Err(_), Some(previous)) = (&landed, &previous) {
                 previous.gate.failed(engine.time.now(), &scope.policy.expiry);
             }
-            if let Ok((entry, true)) = &landed {
-                engine.keep(&scope, &key, entry);
+            match &landed {
+                Ok((entry, true)) => engine.keep(&scope, &key, entry),
+                Ok((entry, false)) => engine.forget_if_gone(&scope, &key, entry, previous.as_ref()),
+                Err(_) => {}
             }
             landing.land(0, landed.as_ref().map(|(entry, _)| entry.clone()).map_err(Clone::clone));
             drop(landing);

@@ -118,7 +118,7 @@ impl Engine {
             self.fences.check_local(born, &entry.dependencies, &entry.checked, || scope.path_of(key));
         #[cfg(larder_seeded_bug = "lease_after_rule")]
         let confirmed = self.fences.lease().load();
-        let now = self.time.now();
+        let now = if scope.bound.needs_lease() { self.time.now() } else { self.time.coarse() };
         (scope.bound.admit(confirmed, verdict, now), now)
     }
 
@@ -154,6 +154,9 @@ impl Engine {
 
     /// Lets background work finish for up to `patience`, then stops what is left, the stores and the journal.
     pub(crate) async fn close(&self, patience: Duration) {
+        if self.stop.is_cancelled() {
+            return self.tasks.wait().await;
+        }
         self.tasks.close();
         let finished = tokio::time::timeout(patience, self.finish_up()).await;
         if finished.is_err() {
@@ -170,10 +173,10 @@ impl Engine {
 
     async fn finish_up(&self) {
         self.drain_queue().await;
-        // Every permit back: every write to a store has ended.
-        if let Ok(all) = self.store_writes.acquire_many(STORE_WRITES_MAX as u32).await {
-            all.forget();
-        }
+        // Every permit back: every write to a store has ended. Then none is given out any more.
+        let ended = self.store_writes.acquire_many(STORE_WRITES_MAX as u32).await;
+        self.store_writes.close();
+        drop(ended);
         while self.flights.len() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -19,11 +19,14 @@ pub(super) struct Seen {
     plan: ReadPlan,
     pub(super) began: Nanos,
     found: Option<(Arc<Entry>, Source)>,
-    pub(super) fallback: Option<Arc<Entry>>,
+    pub(super) fallback: Option<Fallback>,
     /// What a loader may say "not modified" about.
     pub(super) previous: Option<Arc<Entry>>,
     miss: Count,
 }
+
+/// What may be served if the origin fails, and the tier it was found in.
+pub(super) type Fallback = (Arc<Entry>, Source);
 
 /// What a read does after the tiers.
 pub(super) enum Next {
@@ -57,11 +60,13 @@ impl Seen {
         if matches!(verdict, Verdict::Invalidated | Verdict::BelowFloor) {
             stats.add(Count::RejectedByRule);
         }
-        if self.plan.keeps_fallback(verdict, life) && entry.value().is_some() && self.fallback.is_none() {
-            self.fallback = Some(entry.clone());
-        }
         if entry.value().is_some() && self.previous.is_none() {
             self.previous = Some(entry.clone());
+        }
+        if self.plan.keeps_fallback(verdict, life) && entry.value().is_some() && self.fallback.is_none() {
+            // It remembers failed loads, so it is what the next load is said to replace.
+            self.previous = Some(entry.clone());
+            self.fallback = Some((entry.clone(), source));
         }
         self.found = Some((entry, source));
         self.plan.found(Finding::Entry(verdict, life))
@@ -167,17 +172,21 @@ impl Engine {
         confirmed: larder_core::Confirmed,
     ) -> Step {
         let Some(entry) = entry else { return seen.plan.found(Finding::Nothing) };
+        // A copy of what memory holds, or older: memory knows more about it (failed loads, an early end).
+        if self.is_superseded(key, &entry) {
+            return seen.plan.found(Finding::Nothing);
+        }
         let (verdict, now) = self.judge(scope, key, &entry, confirmed);
         let life = entry.times.life(now);
         if life != Life::Over && matches!(verdict, Verdict::Fresh | Verdict::Unconfirmed) {
             self.keep(scope, key, &entry);
         }
-        let name = self.tiers[tier].name();
-        seen.entry(entry, Source::Store(name), verdict, life, &scope.stats)
+        let place = u8::try_from(tier).unwrap_or(u8::MAX);
+        seen.entry(entry, Source::Store(place), verdict, life, &scope.stats)
     }
 
     async fn confirm(&self, seen: &mut Seen) -> Step {
-        let renewed = self.catch_up().await.is_ok();
+        let renewed = self.confirm_lease().await;
         seen.fallback = None;
         seen.plan.confirmed(renewed)
     }
@@ -230,7 +239,7 @@ impl Engine {
         seen: &mut Seen,
         loader: Loader,
     ) -> Result<Served, Error> {
-        if let Some(fallback) = seen.fallback.take_if(|fallback| fallback.gate.is_shut(self.time.now())) {
+        if let Some(fallback) = seen.fallback.take_if(|(entry, _)| entry.gate.is_shut(self.time.now())) {
             return Ok(self.fall_back(scope, fallback, Freshness::OriginFailed));
         }
         let patience = scope.policy.soft_timeout.filter(|_| seen.fallback.is_some());
@@ -260,9 +269,9 @@ impl Engine {
         }
     }
 
-    pub(super) fn fall_back(&self, scope: &Scope, entry: Arc<Entry>, freshness: Freshness) -> Served {
+    pub(super) fn fall_back(&self, scope: &Scope, (entry, source): Fallback, freshness: Freshness) -> Served {
         scope.stats.add(Count::ServedFallback);
-        Served { entry, source: Source::Memory, freshness, now: self.time.now() }
+        Served { entry, source, freshness, now: self.time.now() }
     }
 
     async fn load_or_follow(
@@ -349,7 +358,7 @@ impl Engine {
                 Followed::Take => return Some(Ok(entry)),
                 Followed::Confirm if !confirmed_once => {
                     confirmed_once = true;
-                    if self.catch_up().await.is_err() {
+                    if !self.confirm_lease().await {
                         return None;
                     }
                 }

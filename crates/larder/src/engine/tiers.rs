@@ -122,7 +122,6 @@ impl Engine {
         let born = self.fences.birth().or(born);
         let dependencies = self.fences.dependencies(&scope.path_of(key), tags, also);
         Some(value.file(Rest {
-            key: key.clone(),
             dependencies,
             times: self.local_times(scope, &envelope.head),
             gate: Default::default(),
@@ -160,13 +159,35 @@ impl Engine {
         if self.stores_of(scope) == 0 || entry.unnamable {
             return;
         }
+        let (engine, scope, key, entry) = (self.clone(), scope.clone(), key.clone(), entry.clone());
+        self.write_later(async move {
+            // Memory may hold another by now: expired by the application, or loaded since. That one is written too.
+            let replaced = |there: Arc<Entry>| !Arc::ptr_eq(&there, &entry);
+            if engine.memory.peek(&key).is_some_and(replaced) && engine.is_superseded(&key, &entry) {
+                return;
+            }
+            let _ = engine.store_now(&scope, &key, &*entry).await;
+        });
+    }
+
+    /// Removes a key from all stores in the background, under the same bound as writes.
+    pub(crate) fn unstore_later(self: &Arc<Self>, scope: &Arc<Scope>, key: &Key) {
+        if self.stores_of(scope) == 0 {
+            return;
+        }
+        let (engine, scope, key) = (self.clone(), scope.clone(), key.clone());
+        self.write_later(async move {
+            let _ = engine.unstore(&scope, &[key]).await;
+        });
+    }
+
+    fn write_later(&self, write: impl Future<Output = ()> + Send + 'static) {
         let Ok(place) = self.store_writes.clone().try_acquire_owned() else {
             self.tiers.iter().for_each(|tier| tier.stats.add(StoreCount::Dropped, 1));
             return;
         };
-        let (engine, scope, key, entry) = (self.clone(), scope.clone(), key.clone(), entry.clone());
         self.spawn(async move {
-            let _ = engine.store_now(&scope, &key, &*entry).await;
+            write.await;
             drop(place);
         });
     }

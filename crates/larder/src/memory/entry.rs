@@ -4,7 +4,6 @@
 //! Memory holds entries of all regions, so their types are hidden behind [`Cached`]; a region gets its own type back
 //! by a checked downcast, never by trust.
 
-use super::Key;
 use larder_core::expiry::Times;
 use larder_core::plan::RefreshGate;
 use larder_core::port::Nanos;
@@ -50,7 +49,6 @@ pub(crate) struct Head {
 
 /// What is read when something was applied since the last check, or on the slow paths.
 pub(crate) struct Rest {
-    pub(crate) key: Key,
     pub(crate) dependencies: Dependencies,
     pub(crate) times: Times,
     pub(crate) gate: RefreshGate,
@@ -91,7 +89,7 @@ impl Head {
     /// Bytes the entry is counted as.
     pub(crate) fn weight(&self) -> u64 {
         let tags = self.tags.iter().map(|tag| size_of_val(tag) + tag.segments().heap_bytes()).sum::<usize>();
-        let heap = tags + self.dependencies.heap_bytes() + self.key.segments.heap_bytes();
+        let heap = tags + self.dependencies.heap_bytes();
         OVERHEAD_BYTES + self.value_bytes + heap as u64
     }
 }
@@ -109,7 +107,6 @@ impl Rest {
     /// The same entry, past its TTL.
     pub(crate) fn expired(&self, now: Nanos) -> Rest {
         Rest {
-            key: self.key.clone(),
             dependencies: self.dependencies.clone(),
             times: self.times.expired(now),
             gate: RefreshGate::default(),

@@ -51,7 +51,9 @@ impl Bytes {
 /// The memory tier.
 pub(crate) struct Memory {
     cache: Cache<Filed, Arc<Entry>, Weight, Carried, Evictions>,
-    evicted: Arc<AtomicU64>,
+    /// Entries the table let go of: evicted, or replaced by another of the same key, which it does not tell apart.
+    let_go: Arc<AtomicU64>,
+    replaced: AtomicU64,
 }
 
 /// The key an entry is filed under: small, so that the table stays small, and near what a hit reads next.
@@ -104,7 +106,10 @@ impl Equivalent<Filed> for Key {
         self.hash == filed.hash
             && self.scope == filed.scope
             && match &filed.name {
-                Name::Short(len, bytes) => self.segments.as_bytes() == &bytes[..usize::from(*len)],
+                // All of both, padding included: no loop, no call.
+                Name::Short(len, bytes) => self.segments.as_padded().is_some_and(|(own_len, own)| {
+                    own_len == *len && own.first_chunk::<SHORT_BYTES>() == Some(bytes)
+                }),
                 Name::Long(bytes) => self.segments.as_bytes() == &**bytes,
             }
     }
@@ -142,17 +147,18 @@ impl Memory {
         let least = entries_max.map_or(1, |entries| bytes_max.div_ceil(entries.max(1)));
         // Only a hint, but a low one makes quick_cache use fewer shards.
         let expected = (bytes_max / least.max(1024)).clamp(SHARDS as u64 * 32, 1 << 22) as usize;
-        let evicted = Arc::new(AtomicU64::new(0));
+        let let_go = Arc::new(AtomicU64::new(0));
         let options = OptionsBuilder::new()
             .shards(SHARDS)
             .estimated_items_capacity(expected)
             .weight_capacity(bytes_max)
             .build()
             .unwrap_or_else(|error| unreachable!("all required options are set: {error}"));
-        let lifecycle = Evictions(evicted.clone());
+        let lifecycle = Evictions(let_go.clone());
         Memory {
             cache: Cache::with_options(options, Weight { least }, Carried::default(), lifecycle),
-            evicted,
+            let_go,
+            replaced: AtomicU64::new(0),
         }
     }
 
@@ -167,12 +173,15 @@ impl Memory {
     }
 
     /// Keeps an entry, replacing what the key held. False when it is larger than a shard and was not kept.
-    pub(crate) fn insert(&self, entry: Arc<Entry>) -> bool {
+    pub(crate) fn insert(&self, key: &Key, entry: Arc<Entry>) -> bool {
         if entry.weight() > self.cache.shard_capacity() {
-            self.cache.remove(&entry.key);
+            self.cache.remove(key);
             return false;
         }
-        self.cache.insert(Filed::under(&entry.key), entry);
+        if self.cache.contains_key(key) {
+            self.replaced.fetch_add(1, Ordering::Relaxed);
+        }
+        self.cache.insert(Filed::under(key), entry);
         true
     }
 
@@ -197,6 +206,7 @@ impl Memory {
     }
 
     pub(crate) fn evicted(&self) -> u64 {
-        self.evicted.load(Ordering::Relaxed)
+        let replaced = self.replaced.load(Ordering::Relaxed);
+        self.let_go.load(Ordering::Relaxed).saturating_sub(replaced)
     }
 }

@@ -160,7 +160,7 @@ impl<T: Send + Sync + 'static> Region<T> {
     }
 
     /// A fresh value in memory: the whole of a hit.
-    #[inline]
+    #[inline(always)]
     fn hit(&self, key: &Key) -> Option<Outcome<T>> {
         let engine = &*self.engine;
         // The lease before the entry and the rule; the clock after both.

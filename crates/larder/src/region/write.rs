@@ -106,8 +106,11 @@ impl<T: Send + Sync + 'static> Region<T> {
     /// When a store could not be told: it may still hold the value as fresh.
     pub async fn expire<'k>(&self, key: impl IntoKey<'k>) -> Result<(), Error> {
         let key = key.into_key(self.scope.id)?.into_owned();
-        self.scope.stats.add(Count::Expire);
         let engine = &self.engine;
+        if engine.stop.is_cancelled() {
+            return Err(Error::closed());
+        }
+        self.scope.stats.add(Count::Expire);
         let mut entry = engine.memory.peek(&key);
         for tier in 0..engine.stores_of(&self.scope) {
             if entry.is_none() {
@@ -117,7 +120,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         let Some(entry) = entry else { return Ok(()) };
         let rest = entry.expired(engine.time.now());
         let expired = Value::Of(entry).file(rest);
-        engine.memory.insert(expired.clone());
+        engine.memory.insert(&key, expired.clone());
         if engine.stores_of(&self.scope) > 0 && !expired.unnamable {
             engine.store_now(&self.scope, &key, &*expired).await?;
         }

@@ -51,7 +51,7 @@ async fn only_what_is_in_no_tier_is_loaded() {
     let gets = rig.store.calls().gets;
     let answers = read(&rig, &other, keys(0..4)).await;
     let from: Vec<_> = answers.iter().map(|answer| answer.as_ref().unwrap().source()).collect();
-    assert_eq!(from, [Source::Memory, Source::Store("fake"), Source::Loader, Source::Loader]);
+    assert_eq!(from, [Source::Memory, Source::Store(0), Source::Loader, Source::Loader]);
     assert_eq!(rig.origin.batches().last().unwrap(), &keys(2..4));
     assert_eq!(rig.store.calls().gets, gets + 1, "one question for all");
 }

@@ -103,7 +103,7 @@ async fn a_restart_is_warm_and_misses_what_was_invalidated_while_it_was_down() {
     let cache = place.cache().await;
     let region = region_of(&cache);
     let warm = region.get(key![0]).await.unwrap().unwrap();
-    assert_eq!((*warm, warm.source()), (0, Source::Store("sqlite")));
+    assert_eq!((*warm, warm.source()), (0, Source::Store(0)));
     assert!(region.get(key![1]).await.unwrap().is_none(), "booked meanwhile");
     assert!(region.get(key![2]).await.unwrap().is_some(), "rolled back: never happened");
     assert_eq!(*load(&region, place.file("app.db"), 1).await, 1);

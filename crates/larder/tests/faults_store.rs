@@ -157,7 +157,7 @@ async fn a_fault_of_one_store_leaves_the_next_one_in_use() {
         .await
         .unwrap();
     let region = other.region::<u64>("slots", eventual()).unwrap();
-    assert_eq!(region.get(key![1]).await.unwrap().unwrap().source(), Source::Store("fake"));
+    assert_eq!(region.get(key![1]).await.unwrap().unwrap().source(), Source::Store(1));
     let answers = region.get_many_or_load([key![1], key![2]], rig.origin.load_many()).await;
     assert!(answers.iter().all(Result::is_ok));
     settle().await;

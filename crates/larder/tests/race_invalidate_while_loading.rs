@@ -3,10 +3,12 @@
 //! old value must never become a hit. Each test asks for it at `Eventual`, where no lease would hide the mistake.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-mod common;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use common::{Answer, Origin, Rig, eventual, ms, secs, settle};
+mod rig;
+
 use larder::{Error, Outcome, Pattern, Policy, Region, Segments, Target, key, tag};
+use rig::{Answer, Origin, Rig, eventual, ms, secs, settle};
 use tokio::task::JoinHandle;
 
 /// Every way to say that the value has changed.

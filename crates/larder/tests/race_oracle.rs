@@ -2,16 +2,16 @@
 //! value carries it, every read is compared with what had been acknowledged before it began. On the writer's own node a
 //! write counts at once; on the other, which hears no hints, after the region's bound. The store between them loses
 //! entries and goes back in time; the origin fails now and then.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
+mod rig;
 
-use common::{Down, NS, ms, secs};
 use larder::journal::MemoryJournal;
 use larder::testing::{FakeJournal, FakeStore};
 use larder::{Cache, Level, Load, Outcome, Pattern, Policy, Region, Target, key, tag};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use rig::{Down, NS, ms, secs};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -66,7 +66,7 @@ fn load(
     row: u64,
     fails: bool,
     pause: u64,
-) -> impl FnOnce(Load<u64>) -> common::Loading + use<> {
+) -> impl FnOnce(Load<u64>) -> rig::Loading + use<> {
     let oracle = oracle.clone();
     move |load| {
         Box::pin(async move {

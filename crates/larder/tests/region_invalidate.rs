@@ -1,6 +1,4 @@
 //! What an invalidation reaches and what it leaves alone: keys, tags, prefixes, patterns, regions, tenants.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
-
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod rig;

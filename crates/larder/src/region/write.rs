@@ -99,7 +99,8 @@ impl<T: Send + Sync + 'static> Region<T> {
         announced
     }
 
-    /// Ends a key's TTL now, on this node and in the stores, but keeps its value for the fail-safe. Other nodes keep
+    /// Ends a key's TTL now, on this node and in the stores, but keeps its value for the fail-safe; so too for what a
+    /// load under way brings. Other nodes keep
     /// what they have in memory for its time; to make them drop it, invalidate.
     ///
     /// # Errors
@@ -111,6 +112,7 @@ impl<T: Send + Sync + 'static> Region<T> {
             return Err(Error::closed());
         }
         self.scope.stats.add(Count::Expire);
+        engine.expire_flight(&key);
         let mut entry = engine.memory.peek(&key);
         for tier in 0..engine.stores_of(&self.scope) {
             if entry.is_none() {

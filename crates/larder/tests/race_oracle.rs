@@ -200,5 +200,5 @@ async fn no_read_is_older_than_its_level_allows() {
     let counted = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (reads, hits, behind) = (counted(&oracle.reads), counted(&oracle.hits), counted(&oracle.behind));
     // A test that cannot fail proves nothing: the tiers hit, and staleness inside the bound was seen.
-    assert!(reads > 1000 && hits * 10 > reads && behind > 0, "{reads} reads, {hits} hits, {behind} behind");
+    assert!(reads > 100 && hits * 10 > reads && behind > 0, "{reads} reads, {hits} hits, {behind} behind");
 }

@@ -56,10 +56,10 @@ fn effort(entries: u32, quick: bool, time: Time) -> Effort {
     // 10 k entries fit in a core's second-level cache, so one pass brings them back; a million do not, and
     // warming only wakes the branch predictors.
     let (rounds, lookups, warm) = match (entries, quick) {
-        (..=10_000, false) => (41, 200_000, 20_000),
-        (..=10_000, true) => (11, 100_000, 20_000),
-        (_, false) => (31, 100_000, 20_000),
-        (_, true) => (5, 50_000, 10_000),
+        (..=10_000, false) => (21, 100_000, 20_000),
+        (..=10_000, true) => (9, 50_000, 20_000),
+        (_, false) => (15, 60_000, 10_000),
+        (_, true) => (5, 20_000, 10_000),
     };
     Effort { rounds, lookups, warm, time }
 }

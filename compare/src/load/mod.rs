@@ -6,9 +6,13 @@
 
 mod cold;
 mod engine;
+mod goals;
+mod invalidate;
+mod larder;
 mod stampede;
 
-use crate::output::{print_json, print_table, progress};
+use self::larder::{By, Larder};
+use crate::output::{print, print_json, print_table, progress};
 use crate::stats::rounded;
 use crate::{Failure, Options};
 use cold::{Cold, Effort};
@@ -24,6 +28,8 @@ pub(crate) enum Row {
     Stampede { engine: &'static str, tasks: u32, rounds: u64, loader_runs: u32 },
     /// Nanoseconds added to the loader by loading through the cache; the median over rounds.
     Cold { engine: &'static str, keys: u64, loader_ns: f64, added_ns: f64 },
+    /// Nanoseconds to invalidate what `by` names, with so many entries under it; the median over turns.
+    Invalidate { engine: &'static str, by: &'static str, entries: u64, ns_per_op: f64 },
 }
 
 /// Measures and prints everything.
@@ -40,15 +46,17 @@ async fn all(quick: bool) -> Result<Vec<Row>, Failure> {
     let moka = Arc::new(Moka::with_room_for(effort.room()));
     let foyer = Arc::new(Foyer::with_room_for(effort.room()));
     let quick_cache = Arc::new(QuickCache::with_room_for(effort.room()));
+    let larder = Arc::new(Larder::with_room_for(effort.room()).await?);
 
     let mut rows = vec![
         stampede(&moka, stampedes).await?,
         stampede(&foyer, stampedes).await?,
         stampede(&quick_cache, stampedes).await?,
+        stampede(&larder, stampedes).await?,
     ];
 
     progress("load: distinct cold keys");
-    let engines: [&dyn Cold; 3] = [moka.as_ref(), foyer.as_ref(), quick_cache.as_ref()];
+    let engines: [&dyn Cold; 4] = [moka.as_ref(), foyer.as_ref(), quick_cache.as_ref(), larder.as_ref()];
     let loader_ns = cold::direct(effort).await?;
     let figures = cold::through(&engines, effort).await?;
     for (engine, whole) in engines.into_iter().zip(figures) {
@@ -59,7 +67,24 @@ async fn all(quick: bool) -> Result<Vec<Row>, Failure> {
             added_ns: rounded(whole - loader_ns, 1),
         });
     }
+    invalidations(quick, &mut rows).await?;
     Ok(rows)
+}
+
+async fn invalidations(quick: bool, rows: &mut Vec<Row>) -> Result<(), Failure> {
+    let many = if quick { 100_000 } else { 1_000_000 };
+    let fills = if quick { 1 } else { 3 };
+    let effort = invalidate::Effort { fills, turns: 500, entries: [10, many] };
+    for by in [By::Tag, By::Prefix, By::Pattern] {
+        progress(&format!("load: invalidating a {} with 10 and with {many} entries under it", by.word()));
+        let larder = Larder::with_room_for(many * 2).await?;
+        let figures = invalidate::cost(&larder, by, effort).await?;
+        for (entries, ns) in effort.entries.into_iter().zip(figures) {
+            let (engine, by, ns_per_op) = (Loading::name(&larder), by.word(), rounded(ns, 0));
+            rows.push(Row::Invalidate { engine, by, entries, ns_per_op });
+        }
+    }
+    Ok(())
 }
 
 /// Keys of stampedes lie far above those of cold loads.
@@ -90,7 +115,18 @@ fn print_for_people(rows: &[Row]) -> Result<(), Failure> {
                 format!("{keys} distinct cold keys"),
                 format!("{added_ns:.0} ns added to each load"),
             ],
+            Row::Invalidate { engine, by, entries, ns_per_op } => vec![
+                "invalidate".to_owned(),
+                (*engine).to_owned(),
+                format!("a {by} with {entries} entries under it"),
+                format!("{ns_per_op:.0} ns"),
+            ],
         })
         .collect();
-    print_table(&["measure", "engine", "what", "result"], 3, &lines)
+    print_table(&["measure", "engine", "what", "result"], 3, &lines)?;
+    print("\nGoals:")?;
+    for verdict in goals::check(rows) {
+        print(&format!("- {}: {}", verdict.what, if verdict.met { "met" } else { "NOT MET" }))?;
+    }
+    Ok(())
 }

@@ -1,9 +1,11 @@
 //! Many keys at once: order, duplicates, overlapping batches, and keys that fail on their own.
 
-mod common;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use common::{Answer, Down, Rig, TTL, eventual, ms, secs, settle};
+mod rig;
+
 use larder::{Batch, Error, Loaded, Outcome, Region, Segments, Source, key, tag};
+use rig::{Answer, Down, Rig, TTL, eventual, ms, secs, settle};
 
 fn keys(range: std::ops::Range<u64>) -> Vec<Segments> {
     range.map(|n| key![n]).collect()

@@ -1,12 +1,14 @@
 //! Restarts on real files: the journal in the application's database, the store in a file of its own. A restarted
 //! process starts warm, and never serves what was invalidated while it was down, however it went down.
 
-mod common;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use common::{NS, secs};
+mod rig;
+
 use larder::journal::SqliteJournal;
 use larder::store::SqliteStore;
 use larder::{Cache, Load, Outcome, Policy, Region, Source, Target, key, outbox, tag};
+use rig::{NS, secs};
 use rusqlite::Connection;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -1,10 +1,12 @@
 //! A store that fails, hangs, fills up or loses what it holds: the cache goes on without it, leaves it alone for a
 //! while, and comes back to it by itself.
 
-mod common;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use common::{Rig, eventual, ms, secs, settle, until};
+mod rig;
+
 use larder::{Error, Outcome, Region, Source, key};
+use rig::{Rig, eventual, ms, secs, settle, until};
 
 async fn load(rig: &Rig, region: &Region<u64>, n: u64) -> Result<Outcome<u64>, Error> {
     region.get_or_load(key![n], rig.origin.load()).await
@@ -148,7 +150,7 @@ async fn a_fault_of_one_store_leaves_the_next_one_in_use() {
     load(&rig, &region, 1).await.unwrap();
     until(|| second.keys().len() == 1 && rig.store.keys().len() == 1).await;
     rig.store.set_failing(true);
-    let other = larder::Cache::builder(common::NS)
+    let other = larder::Cache::builder(rig::NS)
         .clock(std::sync::Arc::new(rig.clock.clone()))
         .journal(rig.records.clone())
         .store(rig.store.clone())

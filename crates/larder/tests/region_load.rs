@@ -1,10 +1,12 @@
 //! What a loader may say about its entry: tags, its life, that there is none, that nothing changed, that it is nobody
 //! else's business.
 
-mod common;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use common::{Answer, Down, Rig, TTL, eventual, secs, settle, until};
+mod rig;
+
 use larder::{AbsentAsNone, Bytes, Load, Loaded, Policy, Region, Source, Target, key, tag};
+use rig::{Answer, Down, Rig, TTL, eventual, secs, settle, until};
 use std::time::Duration;
 
 async fn load(rig: &Rig, region: &Region<u64>) -> Result<larder::Outcome<u64>, larder::Error> {

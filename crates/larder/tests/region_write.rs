@@ -1,9 +1,11 @@
 //! Writing through a region: put, put as of a moment, remove, contains; and what is refused.
 
-mod common;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use common::{Rig, eventual, secs, settle};
+mod rig;
+
 use larder::{Cache, KEY_BYTES_MAX, Level, Policy, Segments, Target, key, tag};
+use rig::{Rig, eventual, secs, settle};
 use std::time::Duration;
 
 #[tokio::test(start_paused = true)]

@@ -36,6 +36,9 @@ enum Command {
         /// Count the time the threads were on a processor instead of wall time: for a look on a busy machine.
         #[arg(long)]
         cpu_time: bool,
+        /// Measure only this kind of key: u64, text or segments.
+        #[arg(long, value_name = "KIND", default_value = "")]
+        key: String,
         /// Measure only caches of this many entries.
         #[arg(long, value_name = "COUNT")]
         entries: Option<u32>,
@@ -59,9 +62,9 @@ struct Options {
 
 fn main() -> Result<(), Failure> {
     match Cli::parse().command {
-        Command::L1 { options, engine, cpu_time, entries } => {
+        Command::L1 { options, engine, cpu_time, key, entries } => {
             let time = if cpu_time { l1::Time::Processor } else { l1::Time::Wall };
-            l1::run(options, &engine, entries, time)
+            l1::run(options, &l1::Only { engine, key, entries }, time)
         }
         Command::Load(options) => load::run(options),
         Command::Race(options) => race::run(options),

@@ -33,18 +33,34 @@ pub(crate) struct Row {
     ns_per_op: f64,
 }
 
+/// What to narrow the measurement to; empty is everything.
+pub(crate) struct Only {
+    /// What the engine's name begins with.
+    pub(crate) engine: String,
+    /// What the kind of key begins with.
+    pub(crate) key: String,
+    /// The number of entries.
+    pub(crate) entries: Option<u32>,
+}
+
+impl Only {
+    fn wants(&self, engine: &dyn Engine) -> bool {
+        engine.name().starts_with(&self.engine) && engine.key().word().starts_with(&self.key)
+    }
+}
+
 /// Runs the measurement and prints it: of all engines at 10 k and 1 M entries, unless narrowed.
-pub(crate) fn run(options: Options, prefix: &str, entries: Option<u32>, time: Time) -> Result<(), Failure> {
+pub(crate) fn run(options: Options, only: &Only, time: Time) -> Result<(), Failure> {
     // Runs what Larder does in the background: following the journal, renewing leases.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut rows = Vec::new();
-    let sizes = entries.map_or_else(|| vec![10_000, 1_000_000], |entries| vec![entries]);
+    let sizes = only.entries.map_or_else(|| vec![10_000, 1_000_000], |entries| vec![entries]);
     for entries in sizes {
         let effort = effort(entries, options.quick, time);
         for kind in [KeyKind::U64, KeyKind::Text] {
             progress(&format!("l1: filling {entries} entries, {} keys", kind.word()));
             let mut engines = engines(runtime.handle(), kind, entries)?;
-            engines.retain(|engine| engine.name().starts_with(prefix));
+            engines.retain(|engine| only.wants(engine.as_ref()));
             measure_cell(&engines, entries, effort, &mut rows)?;
         }
     }

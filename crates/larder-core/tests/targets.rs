@@ -2,41 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, it fails the test")]
 
-use larder_core::{Path, Pattern, Segment, Segments, Tag, Target, Tenant, key};
+mod names;
+
+use larder_core::{Path, Pattern, Segments, Tag, Target, Tenant, key};
+use names::{Known, names};
 use proptest::prelude::*;
 
-/// What an entry is known by.
-#[derive(Debug)]
-struct Entry {
-    key: Path,
-    tags: Vec<Path>,
-}
-
-impl Entry {
-    fn new(tenant: &Tenant, region: &str, key: &Segments, tags: &[Segments]) -> Self {
-        Entry {
-            key: Path::of_region(tenant, region).below(key),
-            tags: tags.iter().map(|tag| Path::of_tenant(tenant).below(tag)).collect(),
-        }
-    }
-}
-
-/// The segments of `key` after those of `head`, if it begins with them.
-fn segments_below<'a>(key: &'a Path, head: &Path) -> Option<Vec<Segment<'a>>> {
-    let whole: Vec<_> = key.segments().iter().map(|(s, _)| s).collect();
-    let head: Vec<_> = head.segments().iter().map(|(s, _)| s).collect();
-    (whole.len() >= head.len() && whole[..head.len()] == head).then(|| whole[head.len()..].to_vec())
-}
-
-/// The reference: whether a target names an entry, said as the documentation of [`Target`] says it.
-fn names(target: &Target, entry: &Entry) -> bool {
-    let below = |path: &Path| segments_below(&entry.key, path);
-    match target {
-        Target::Everything => true,
-        Target::Key(path) => entry.key == *path,
-        Target::Prefix(path) => below(path).is_some(),
-        Target::Tag(path) => entry.tags.contains(path),
-        Target::Pattern(path, pattern) => below(path).is_some_and(|rest| pattern.matches(rest)),
+fn entry(tenant: &Tenant, region: &str, key: &Segments, tags: &[Segments]) -> Known {
+    Known {
+        keys: vec![Path::of_region(tenant, region).below(key)],
+        tags: tags.iter().map(|tag| Path::of_tenant(tenant).below(tag)).collect(),
     }
 }
 
@@ -91,12 +66,12 @@ proptest! {
     ) {
         prop_assume!(mine != other);
         let scoped = target.within(&mine);
-        prop_assert!(!names(&scoped, &Entry::new(&other, &region, &key, &tags)));
+        prop_assert!(!names(&scoped, &entry(&other, &region, &key, &tags)));
         // It names inside the tenant exactly what it named in the common one.
         let home = target.within(&Tenant::common());
         prop_assert_eq!(
-            names(&scoped, &Entry::new(&mine, &region, &key, &tags)),
-            names(&home, &Entry::new(&Tenant::common(), &region, &key, &tags))
+            names(&scoped, &entry(&mine, &region, &key, &tags)),
+            names(&home, &entry(&Tenant::common(), &region, &key, &tags))
         );
     }
 
@@ -105,13 +80,13 @@ proptest! {
         mine in tenant(), region in region(), key in segments(), tags in prop::collection::vec(segments(), 0..3),
     ) {
         let everything = Target::everything().within(&mine);
-        prop_assert!(names(&everything, &Entry::new(&mine, &region, &key, &tags)));
+        prop_assert!(names(&everything, &entry(&mine, &region, &key, &tags)));
     }
 
     #[test]
     fn a_region_names_its_own_keys_alone(a in region(), b in region(), key in segments()) {
-        let entry = Entry::new(&Tenant::common(), &b, &key, &[]);
-        prop_assert_eq!(names(&Target::region(&a), &entry), a == b);
+        let known = entry(&Tenant::common(), &b, &key, &[]);
+        prop_assert_eq!(names(&Target::region(&a), &known), a == b);
     }
 
     #[test]

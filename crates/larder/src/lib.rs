@@ -56,3 +56,32 @@ pub use observe::Stats;
 pub use outcome::{AbsentAsNone, Freshness, Outcome, Source};
 pub use policy::{DEFAULT_SOURCE, Policy};
 pub use region::{Batch, IntoKey, KEY_BYTES_MAX, Load, Loaded, Region, Snapshot};
+
+/// The README and the pages under `docs/`: what they show is compiled and run with the documentation tests.
+#[cfg(all(doctest, feature = "sqlite"))]
+mod pages {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/concepts/the-rule.md")]
+    struct TheRule;
+    #[doc = include_str!("../../../docs/concepts/lease-and-levels.md")]
+    struct LeaseAndLevels;
+    #[doc = include_str!("../../../docs/concepts/journal.md")]
+    struct Journal;
+    #[doc = include_str!("../../../docs/concepts/sqlite.md")]
+    struct Sqlite;
+    #[doc = include_str!("../../../docs/concepts/flights.md")]
+    struct Flights;
+    #[doc = include_str!("../../../docs/concepts/expiry-and-failsafe.md")]
+    struct ExpiryAndFailsafe;
+    #[doc = include_str!("../../../docs/concepts/tiers-and-envelope.md")]
+    struct TiersAndEnvelope;
+    #[doc = include_str!("../../../docs/concepts/keys-tags-patterns.md")]
+    struct KeysTagsPatterns;
+    #[doc = include_str!("../../../docs/concepts/nested-loads.md")]
+    struct NestedLoads;
+    #[doc = include_str!("../../../docs/concepts/memory.md")]
+    struct Memory;
+    #[doc = include_str!("../../../docs/concepts/statistics.md")]
+    struct Statistics;
+}

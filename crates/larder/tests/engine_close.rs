@@ -1,9 +1,11 @@
 //! The end of a cache: closing lets work finish and is final; dropping the last handle leaves nothing behind.
 
-mod common;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use common::{NS, Rig, bounded, eventual, ms, secs, settle, until};
+mod rig;
+
 use larder::{Cache, Target, key, tag};
+use rig::{NS, Rig, bounded, eventual, ms, secs, settle, until};
 use tokio::runtime::Handle;
 
 fn tasks_alive() -> usize {

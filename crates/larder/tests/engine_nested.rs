@@ -1,9 +1,11 @@
 //! Loads within loads: an entry built from cached entries depends on what they depend on, and is as old as the oldest.
 
-mod common;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use common::{Answer, Rig, eventual, secs, settle};
+mod rig;
+
 use larder::{AbsentAsNone, Error, Load, Outcome, Pattern, Region, Target, key, tag};
+use rig::{Answer, Rig, eventual, secs, settle};
 
 /// The inner entry is tagged `branch 7`; the outer one is made from it.
 async fn outer(rig: &Rig, region: &Region<u64>) -> Result<Outcome<u64>, Error> {

@@ -1,9 +1,11 @@
 //! Serving what has expired: stale-while-revalidate, refresh-ahead, fail-safe with its throttle, and soft timeouts.
 
-mod common;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use common::{Answer, Rig, TTL, eventual, ms, secs, settle};
+mod rig;
+
 use larder::{Error, Freshness, Outcome, Policy, Region, Source, key};
+use rig::{Answer, Rig, TTL, eventual, ms, secs, settle};
 
 const HOUR: u64 = 3600;
 

@@ -1,10 +1,12 @@
 //! Stampedes: one load of a key at a time, whatever becomes of the one who runs it.
 
-mod common;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use common::{Answer, NS, Rig, bounded, eventual, ms, secs, settle, until};
+mod rig;
+
 use larder::testing::FakeJournal;
 use larder::{Cache, Policy, Region, Segments, Source, SourceLimits, key};
+use rig::{Answer, NS, Rig, bounded, eventual, ms, secs, settle, until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -97,7 +99,7 @@ async fn the_loaders_own_error_can_be_had_back() {
     let rig = Rig::new().await;
     rig.origin.will(Answer::Error);
     let error = rig.region(eventual()).get_or_load(key![1], rig.origin.load()).await.unwrap_err();
-    assert!(error.load_error().unwrap().is::<common::Down>());
+    assert!(error.load_error().unwrap().is::<rig::Down>());
     assert_eq!(error.to_string(), "the load failed: the origin is down");
 }
 

@@ -1,10 +1,12 @@
 //! Memory and a store: what is promoted keeps its age, its life and its stamp, and whatever a store hands back is a
 //! miss unless it is exactly what was put there and nothing has named it since.
 
-mod common;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use common::{Answer, Rig, eventual, secs, settle};
+mod rig;
+
 use larder::{Error, Outcome, Policy, Region, Source, Target, key, tag};
+use rig::{Answer, Rig, eventual, secs, settle};
 
 async fn load(rig: &Rig, region: &Region<u64>) -> Result<Outcome<u64>, Error> {
     region.get_or_load(key![7, "a"], rig.origin.load()).await

@@ -1,13 +1,15 @@
 //! A journal that cannot be reached, stalls, forgets its answers, or has another history than the node remembers:
 //! bounded regions go to the origin, eventual ones go on serving, and nothing invalidated comes back.
 
-mod common;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use common::{NS, Rig, bounded, eventual, ms, secs, settle, until};
+mod rig;
+
 use larder::journal::MemoryJournal;
 use larder::testing::FakeJournal;
 use larder::{Cache, Invalidated, Region, Source, Target, key, tag};
 use larder_core::port::Journal;
+use rig::{NS, Rig, bounded, eventual, ms, secs, settle, until};
 use std::sync::Arc;
 
 async fn load(rig: &Rig, region: &Region<u64>) -> larder::Outcome<u64> {
@@ -118,7 +120,7 @@ async fn without_the_journal_the_fail_safe_serves_what_it_cannot_confirm_and_say
     load(&rig, &region).await;
     rig.journal.set_unreachable(true);
     rig.lapse(secs(2));
-    rig.origin.will(common::Answer::Error);
+    rig.origin.will(rig::Answer::Error);
     let read = load(&rig, &region).await;
     assert!(read.is_degraded() && read.is_stale());
 }

@@ -2,10 +2,12 @@
 //! the old value is stored as if it were new. Here, in every path a load can take and for every kind of target, the
 //! old value must never become a hit. Each test asks for it at `Eventual`, where no lease would hide the mistake.
 
-mod common;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use common::{Answer, Origin, Rig, eventual, ms, secs, settle};
+mod rig;
+
 use larder::{Error, Outcome, Pattern, Policy, Region, Segments, Target, key, tag};
+use rig::{Answer, Origin, Rig, eventual, ms, secs, settle};
 use tokio::task::JoinHandle;
 
 /// Every way to say that the value has changed.

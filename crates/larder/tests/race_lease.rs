@@ -6,13 +6,15 @@
 //! Here the check is made long (patterns are matched against a long key), so that another thread renews in the middle
 //! of it. With the right order no timing whatever makes this test fail; with the wrong one it fails at once.
 
-mod common;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use common::{NS, Origin, bounded, secs};
+mod rig;
+
 use larder::journal::MemoryJournal;
 use larder::testing::{FakeJournal, ManualClock};
 use larder::{Cache, Pattern, Region, Segments, Target, key};
 use larder_core::port::Journal;
+use rig::{NS, Origin, bounded, secs};
 use std::sync::{Arc, mpsc};
 
 /// Names that are matched against the key in each first check after a record; none matches.

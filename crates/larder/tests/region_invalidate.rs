@@ -1,9 +1,11 @@
 //! What an invalidation reaches and what it leaves alone: keys, tags, prefixes, patterns, regions, tenants.
 
-mod common;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use common::{Rig, eventual, secs, settle};
+mod rig;
+
 use larder::{Cache, Invalidated, Pattern, Region, Segments, TARGETS_MAX, Target, key, tag};
+use rig::{Rig, eventual, secs, settle};
 
 async fn fill(rig: &Rig, region: &Region<u64>, keys: &[Segments]) {
     for key in keys {
@@ -193,7 +195,7 @@ async fn a_clear_may_keep_the_values_as_fallbacks_only_when_it_merely_expires_th
     fill(&rig, &region, &keys).await;
     region.expire(key![1]).await.unwrap();
     region.invalidate_all().await.unwrap();
-    rig.origin.will(common::Answer::Error);
+    rig.origin.will(rig::Answer::Error);
     assert!(region.get_or_load(key![2], rig.origin.load()).await.unwrap_err().is_load());
     assert!(region.get_or_load(key![1], rig.origin.load()).await.is_err(), "invalidated is never a fallback");
 }

@@ -35,7 +35,7 @@ impl Chain {
     pub(super) fn head(&self) -> Link {
         // The ring is never empty: it begins with the link it was made of, and trimming leaves the last one.
         let nonce = self.marks.back().map_or(0, |mark| mark.nonce);
-        Link { epoch: self.epoch, position: self.first + self.marks.len() as u64 - 1, nonce }
+        Link { epoch: self.epoch, position: self.first + (self.marks.len() as u64 - 1), nonce }
     }
 
     pub(super) fn push(&mut self, nonce: u64, local: u64, floor: u64) {

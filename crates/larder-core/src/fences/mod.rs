@@ -95,14 +95,15 @@ pub struct Fences {
 
 impl Fences {
     /// A node that has adopted no history yet: everything is a miss. `seed` is a random number of the process;
-    /// `targets_max` bounds the table (24 bytes a target): beyond it the floor rises and older entries miss.
+    /// `targets_max` bounds the table (32 to 64 bytes a target, and 16 KiB at least): beyond it the floor rises and older entries miss.
     pub fn new(seed: u64, targets_max: usize) -> Self {
         Fences {
             hasher: FixedState::with_seed(seed),
             targets_max: targets_max.max(16),
             lease: Lease::default(),
             applied: AtomicU64::new(1),
-            floor: AtomicU64::new(2),
+            // Above every number, fenced or not, until a history is adopted.
+            floor: AtomicU64::new(u64::MAX),
             everything: AtomicU64::new(0),
             patterned: AtomicU64::new(0),
             table: ArcSwap::from_pointee(Table::with_room(0)),
@@ -137,7 +138,8 @@ impl Fences {
         Some(Birth { stamp, local })
     }
 
-    /// Begins to follow a history from this link; everything known before is below the floor.
+    /// Begins to follow a history from this link; everything known before is below the floor, and local fences are
+    /// forgotten.
     pub fn adopt(&self, link: Link) {
         let mut chain = self.write();
         self.lease.revoke();
@@ -162,7 +164,7 @@ impl Fences {
             return Ok(());
         }
         let head = chain.head();
-        if record.link.epoch != head.epoch || record.link.position != head.position + 1 {
+        if record.link.epoch != head.epoch || Some(record.link.position) != head.position.checked_add(1) {
             return Err(self.distrust(gap));
         }
         let local = self.raise_all(&record.targets);
@@ -173,6 +175,10 @@ impl Fences {
 
     /// Fences targets on this node alone, at once: whatever was born before is stale, whatever is loaded after
     /// is not. For the time between a write and its record, or when the record could not be appended.
+    ///
+    /// Of what stores hold it covers whatever is stamped with a place this node has applied. An entry that a node
+    /// further ahead stamped later is not covered, and adopting a history forgets the fence: whoever must keep one up
+    /// until its record is there fences again after records were applied and after adopting.
     pub fn fence(&self, targets: &[Target]) {
         let _chain = self.write();
         let local = self.raise_all(targets);

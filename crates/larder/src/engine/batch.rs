@@ -154,7 +154,10 @@ impl Engine {
                     own.push((at, flight));
                     waiting.push((at, Waiting::Own));
                 }
-                (flight, false) => waiting.push((at, Waiting::Other(flight))),
+                (flight, false) => {
+                    scope.stats.add(Count::Followed);
+                    waiting.push((at, Waiting::Other(flight)));
+                }
             }
         }
         // One deadline for all that can be answered without the load.
@@ -181,7 +184,6 @@ impl Engine {
             let (landed, source) = match waiting {
                 Waiting::Own => (self.own_landed(flights.get(&at)).await, Source::Loader),
                 Waiting::Other(flight) => {
-                    scope.stats.add(Count::Followed);
                     let following = self.follow_or_load(scope, &keys[at], &seen[at], flight, &loader);
                     let landed = match patience.filter(|_| seen[at].fallback.is_some()) {
                         Some(deadline) => tokio::time::timeout_at(deadline, following).await.ok(),

@@ -25,6 +25,7 @@ pub(crate) use load::{Answer, LoadFuture, Loader};
 pub(crate) use nested::LoadState;
 pub(crate) use scope::{Scope, ValueCodec};
 pub(crate) use tiers::Tier;
+use tiers::Turns;
 
 use crate::clock::Time;
 use crate::memory::{Head, Key, Memory};
@@ -61,6 +62,7 @@ pub(crate) struct Engine {
     bound_min: AtomicU64,
     tightened: Arc<Notify>,
     store_writes: Arc<Semaphore>,
+    store_turns: Turns,
     tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     runtime: Handle,
@@ -96,6 +98,7 @@ impl Engine {
             bound_min: AtomicU64::new(30_000_000_000),
             tightened: Arc::default(),
             store_writes: Arc::new(Semaphore::new(STORE_WRITES_MAX)),
+            store_turns: Turns::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             runtime: parts.runtime,

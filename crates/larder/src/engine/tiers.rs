@@ -13,10 +13,27 @@ use larder_core::port::{Nanos, Store, StoreError, Stored};
 use larder_core::{Content, Envelope, EnvelopeHead, Limits, Segments};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// How long one operation of a store may take.
 const STORE_DEADLINE: Duration = Duration::from_secs(2);
 const MS: Nanos = 1_000_000;
+
+/// Whose turn it is to write a key to the stores: a store may carry out two writes of one key in any order.
+pub(crate) struct Turns(Box<[Mutex<()>]>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Turns((0..64).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl Turns {
+    /// Waits for those who came before.
+    async fn of(&self, key: &Key) -> MutexGuard<'_, ()> {
+        self.0[(key.hash >> 48) as usize % self.0.len()].lock().await
+    }
+}
 
 /// One store with what is known of its health.
 pub(crate) struct Tier {
@@ -177,7 +194,7 @@ impl Engine {
         }
         let (engine, scope, key) = (self.clone(), scope.clone(), key.clone());
         self.write_later(async move {
-            let _ = engine.unstore(&scope, &[key]).await;
+            let _ = engine.unstore(&scope, &key).await;
         });
     }
 
@@ -195,6 +212,7 @@ impl Engine {
     /// Writes an entry to all stores; the first error, if any, after all were tried.
     pub(crate) async fn store_now(&self, scope: &Scope, key: &Key, entry: &Entry) -> Result<(), StoreError> {
         let Some(stored) = self.envelop(scope, key, entry) else { return Ok(()) };
+        let _turn = self.store_turns.of(key).await;
         let mut result = Ok(());
         for tier in &self.tiers {
             tier.stats.add(StoreCount::Put, 1);
@@ -238,9 +256,10 @@ impl Engine {
         Some(Stored { key: name, bytes, expires_ms })
     }
 
-    /// Removes keys from all stores; the first error, if any, after all were tried.
-    pub(crate) async fn unstore(&self, scope: &Scope, keys: &[Key]) -> Result<(), StoreError> {
-        let names: Vec<Vec<u8>> = keys.iter().map(|key| self.store_key(scope, key)).collect();
+    /// Removes a key from all stores; the first error, if any, after all were tried.
+    pub(crate) async fn unstore(&self, scope: &Scope, key: &Key) -> Result<(), StoreError> {
+        let names = [self.store_key(scope, key)];
+        let _turn = self.store_turns.of(key).await;
         let mut result = Ok(());
         for tier in &self.tiers {
             result = result.and(tier.run(self, tier.store.remove_many(&names)).await);

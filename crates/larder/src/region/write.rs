@@ -95,7 +95,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         let announced =
             self.shared.announce(&self.engine, vec![self.target_of(&key)], Cause::new("remove")).await;
         self.engine.memory.remove(&key);
-        let _ = self.engine.unstore(&self.scope, &[key]).await;
+        let _ = self.engine.unstore(&self.scope, &key).await;
         announced
     }
 

@@ -36,6 +36,12 @@ enum Command {
         /// Count the time the threads were on a processor instead of wall time: for a look on a busy machine.
         #[arg(long)]
         cpu_time: bool,
+        /// Begin each lookup only when the one before has answered, so that none overlap.
+        #[arg(long)]
+        chained: bool,
+        /// Measure only this kind of key: u64, text or segments.
+        #[arg(long, value_name = "KIND", default_value = "")]
+        key: String,
         /// Measure only caches of this many entries.
         #[arg(long, value_name = "COUNT")]
         entries: Option<u32>,
@@ -59,9 +65,10 @@ struct Options {
 
 fn main() -> Result<(), Failure> {
     match Cli::parse().command {
-        Command::L1 { options, engine, cpu_time, entries } => {
+        Command::L1 { options, engine, cpu_time, chained, key, entries } => {
             let time = if cpu_time { l1::Time::Processor } else { l1::Time::Wall };
-            l1::run(options, &engine, entries, time)
+            let pace = if chained { l1::Pace::Chained } else { l1::Pace::BackToBack };
+            l1::run(options, &l1::Only { engine, key, entries }, l1::How { time, pace })
         }
         Command::Load(options) => load::run(options),
         Command::Race(options) => race::run(options),

@@ -24,6 +24,12 @@ impl Value {
         let [index, ..] = self.0;
         index
     }
+
+    /// Zero, but known only once the value has been read.
+    pub(crate) fn nothing(&self) -> u32 {
+        let [_, one, ..] = self.0;
+        (one as u32).wrapping_sub(1)
+    }
 }
 
 /// The 40-byte text key of entry `index`.

@@ -4,7 +4,7 @@
 //! any service; nothing is called that a user could not call.
 
 use crate::Failure;
-use crate::l1::engine::{Engine, KeyKind, missed};
+use crate::l1::engine::{Engine, KeyKind, Pace, missed};
 use crate::sample::{Segments, Value, text_key};
 use larder::{Bytes, Cache, Key, Level, Policy, Region, key, tag};
 use std::convert::Infallible;
@@ -77,22 +77,25 @@ impl Larder {
         Ok(Self { name, kind, keys, region, cache, runtime: Handle::current() })
     }
 
-    async fn ask(&self, order: &[u32]) -> Result<u64, Failure> {
-        let mut sum = 0u64;
-        match &self.keys {
-            Keys::Prebuilt(keys) => {
-                for &index in order {
-                    let key = keys.get(index as usize).ok_or_else(|| missed(self.name, index))?;
-                    let hit = black_box(self.region.get(key).await?);
-                    sum = sum.wrapping_add(hit.ok_or_else(|| missed(self.name, index))?.entry());
+    async fn ask<const CHAINED: bool>(&self, order: &[u32]) -> Result<u64, Failure> {
+        let (mut sum, mut nothing) = (0u64, 0);
+        for &index in order {
+            let index = index.wrapping_add(nothing);
+            let place = index as usize;
+            let hit = match &self.keys {
+                Keys::Prebuilt(keys) => {
+                    let key = keys.get(place).ok_or_else(|| missed(self.name, index))?;
+                    self.region.get(key).await?
                 }
-            }
-            Keys::Segments(keys) => {
-                for &index in order {
-                    let segments = keys.get(index as usize).ok_or_else(|| missed(self.name, index))?;
-                    let hit = black_box(self.region.get(built(segments)).await?);
-                    sum = sum.wrapping_add(hit.ok_or_else(|| missed(self.name, index))?.entry());
+                Keys::Segments(keys) => {
+                    let segments = keys.get(place).ok_or_else(|| missed(self.name, index))?;
+                    self.region.get(built(segments)).await?
                 }
+            };
+            let hit = black_box(hit).ok_or_else(|| missed(self.name, index))?;
+            sum = sum.wrapping_add(hit.entry());
+            if CHAINED {
+                nothing = hit.nothing();
             }
         }
         Ok(sum)
@@ -121,8 +124,11 @@ impl Engine for Larder {
         self.kind
     }
 
-    fn sweep(&self, order: &[u32]) -> Result<u64, Failure> {
-        self.runtime.block_on(self.ask(order))
+    fn sweep(&self, order: &[u32], pace: Pace) -> Result<u64, Failure> {
+        match pace {
+            Pace::BackToBack => self.runtime.block_on(self.ask::<false>(order)),
+            Pace::Chained => self.runtime.block_on(self.ask::<true>(order)),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! engine that goes first changes from round to round. Knows engines only by their trait.
 
 use crate::Failure;
-use crate::l1::engine::Engine;
+use crate::l1::engine::{Engine, Pace};
 use crate::sample::random_order;
 use crate::stats::median;
 use rustix::time::{ClockId, clock_gettime};
@@ -29,6 +29,8 @@ pub(crate) struct Effort {
     pub(crate) warm: usize,
     /// Which time is counted.
     pub(crate) time: Time,
+    /// How a lookup follows the one before.
+    pub(crate) pace: Pace,
 }
 
 /// Nanoseconds per lookup of each engine: the median over the rounds of wall time / lookups per thread.
@@ -79,10 +81,10 @@ fn timed(engine: &dyn Engine, orders: &[Vec<u32>], effort: Effort) -> Result<(Du
                 let barrier = &barrier;
                 scope.spawn(move || {
                     let (before, counted) = order.split_at(effort.warm.min(order.len()));
-                    let warmed = engine.sweep(before);
+                    let warmed = engine.sweep(before, effort.pace);
                     barrier.wait();
                     let (start, processor) = (Instant::now(), on_processor());
-                    let sum = engine.sweep(counted)?;
+                    let sum = engine.sweep(counted, effort.pace)?;
                     let (end, processor) = (Instant::now(), on_processor().saturating_sub(processor));
                     warmed?;
                     Ok(Turn { start, end, processor, sum })
@@ -139,12 +141,13 @@ mod tests {
             KeyKind::U64
         }
 
-        fn sweep(&self, order: &[u32]) -> Result<u64, Failure> {
+        fn sweep(&self, order: &[u32], _pace: Pace) -> Result<u64, Failure> {
             Ok(order.iter().map(|index| u64::from(*index) * self.0).sum())
         }
     }
 
-    const SHORT: Effort = Effort { rounds: 3, lookups: 1_000, warm: 10, time: Time::Wall };
+    const SHORT: Effort =
+        Effort { rounds: 3, lookups: 1_000, warm: 10, time: Time::Wall, pace: Pace::Chained };
 
     #[test]
     fn each_engine_gets_a_figure() {

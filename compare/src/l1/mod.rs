@@ -9,6 +9,7 @@ mod larder;
 mod measure;
 mod peers;
 
+pub(crate) use engine::Pace;
 pub(crate) use measure::Time;
 
 use self::larder::Larder;
@@ -33,18 +34,43 @@ pub(crate) struct Row {
     ns_per_op: f64,
 }
 
+/// How to measure.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    /// Which time is counted.
+    pub(crate) time: Time,
+    /// How a lookup follows the one before.
+    pub(crate) pace: Pace,
+}
+
+/// What to narrow the measurement to; empty is everything.
+pub(crate) struct Only {
+    /// What the engine's name begins with.
+    pub(crate) engine: String,
+    /// What the kind of key begins with.
+    pub(crate) key: String,
+    /// The number of entries.
+    pub(crate) entries: Option<u32>,
+}
+
+impl Only {
+    fn wants(&self, engine: &dyn Engine) -> bool {
+        engine.name().starts_with(&self.engine) && engine.key().word().starts_with(&self.key)
+    }
+}
+
 /// Runs the measurement and prints it: of all engines at 10 k and 1 M entries, unless narrowed.
-pub(crate) fn run(options: Options, prefix: &str, entries: Option<u32>, time: Time) -> Result<(), Failure> {
+pub(crate) fn run(options: Options, only: &Only, how: How) -> Result<(), Failure> {
     // Runs what Larder does in the background: following the journal, renewing leases.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut rows = Vec::new();
-    let sizes = entries.map_or_else(|| vec![10_000, 1_000_000], |entries| vec![entries]);
+    let sizes = only.entries.map_or_else(|| vec![10_000, 1_000_000], |entries| vec![entries]);
     for entries in sizes {
-        let effort = effort(entries, options.quick, time);
+        let effort = effort(entries, options.quick, how);
         for kind in [KeyKind::U64, KeyKind::Text] {
             progress(&format!("l1: filling {entries} entries, {} keys", kind.word()));
             let mut engines = engines(runtime.handle(), kind, entries)?;
-            engines.retain(|engine| engine.name().starts_with(prefix));
+            engines.retain(|engine| only.wants(engine.as_ref()));
             measure_cell(&engines, entries, effort, &mut rows)?;
         }
     }
@@ -52,7 +78,7 @@ pub(crate) fn run(options: Options, prefix: &str, entries: Option<u32>, time: Ti
 }
 
 /// Rounds short enough that a disturbance spoils one of them, many enough that the median ignores it.
-fn effort(entries: u32, quick: bool, time: Time) -> Effort {
+fn effort(entries: u32, quick: bool, how: How) -> Effort {
     // 10 k entries fit in a core's second-level cache, so one pass brings them back; a million do not, and
     // warming only wakes the branch predictors.
     let (rounds, lookups, warm) = match (entries, quick) {
@@ -61,7 +87,7 @@ fn effort(entries: u32, quick: bool, time: Time) -> Effort {
         (_, false) => (15, 60_000, 10_000),
         (_, true) => (5, 20_000, 10_000),
     };
-    Effort { rounds, lookups, warm, time }
+    Effort { rounds, lookups, warm, time: how.time, pace: how.pace }
 }
 
 /// Every engine of a cell, filled with the same entries under the same keys. Keys built from segments are measured
@@ -99,7 +125,7 @@ fn measure_cell(
     let engines: Vec<&dyn Engine> = engines.iter().map(AsRef::as_ref).collect();
     // Once over everything, not timed: memory is mapped, and nobody's first hit on an entry is measured.
     let all: Vec<u32> = (0..entries).collect();
-    engines.iter().try_for_each(|engine| engine.sweep(&all).map(drop))?;
+    engines.iter().try_for_each(|engine| engine.sweep(&all, effort.pace).map(drop))?;
     for threads in [1, 2] {
         let figures = measure::rounds(&engines, entries, threads, effort)?;
         for (engine, ns) in engines.iter().zip(figures) {

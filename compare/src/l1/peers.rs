@@ -4,12 +4,11 @@
 //! from an array in index order, the same array layout for each engine.
 
 use crate::Failure;
-use crate::l1::engine::{Engine, KeyKind, missed};
+use crate::l1::engine::{Engine, KeyKind, Pace, sweep};
 use crate::sample::Value;
 use quick_cache::sync::DefaultLifecycle;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter};
 use std::hash::Hash;
-use std::hint::black_box;
 use std::sync::Arc;
 
 /// As many for all that have shards; quick_cache's default of 8 here stops scaling at two threads.
@@ -56,14 +55,9 @@ impl<K: PeerKey> Engine for QuickCache<K> {
         self.kind
     }
 
-    fn sweep(&self, order: &[u32]) -> Result<u64, Failure> {
-        let mut sum = 0u64;
-        for &index in order {
-            let hit = self.keys.get(index as usize).and_then(|key| self.cache.get(key));
-            let value = black_box(hit).ok_or_else(|| missed(self.name(), index))?;
-            sum = sum.wrapping_add(value.entry());
-        }
-        Ok(sum)
+    fn sweep(&self, order: &[u32], pace: Pace) -> Result<u64, Failure> {
+        let get = |index| self.cache.get(self.keys.get(index as usize)?);
+        sweep(self.name(), order, pace, get, |hit| hit)
     }
 }
 
@@ -96,15 +90,10 @@ impl<K: PeerKey> Engine for Foyer<K> {
         self.kind
     }
 
-    fn sweep(&self, order: &[u32]) -> Result<u64, Failure> {
-        let mut sum = 0u64;
-        for &index in order {
-            // foyer hands out a counted handle of its own; cloning our `Arc` as well would charge it twice.
-            let hit = self.keys.get(index as usize).and_then(|key| self.cache.get(key));
-            let value = black_box(hit).ok_or_else(|| missed(self.name(), index))?;
-            sum = sum.wrapping_add(value.value().entry());
-        }
-        Ok(sum)
+    fn sweep(&self, order: &[u32], pace: Pace) -> Result<u64, Failure> {
+        // foyer hands out a counted handle of its own; cloning our `Arc` as well would charge it twice.
+        let get = |index| self.cache.get(self.keys.get(index as usize)?);
+        sweep(self.name(), order, pace, get, |hit| hit.value())
     }
 }
 
@@ -135,13 +124,8 @@ impl<K: PeerKey> Engine for Moka<K> {
         self.kind
     }
 
-    fn sweep(&self, order: &[u32]) -> Result<u64, Failure> {
-        let mut sum = 0u64;
-        for &index in order {
-            let hit = self.keys.get(index as usize).and_then(|key| self.cache.get(key));
-            let value = black_box(hit).ok_or_else(|| missed(self.name(), index))?;
-            sum = sum.wrapping_add(value.entry());
-        }
-        Ok(sum)
+    fn sweep(&self, order: &[u32], pace: Pace) -> Result<u64, Failure> {
+        let get = |index| self.cache.get(self.keys.get(index as usize)?);
+        sweep(self.name(), order, pace, get, |hit| hit)
     }
 }

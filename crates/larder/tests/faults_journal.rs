@@ -288,3 +288,58 @@ async fn a_cache_built_without_its_journal_begins_to_keep_once_it_is_there() {
 fn policy_name(policy: &larder::Policy) -> String {
     if *policy == bounded() { "bounded".to_owned() } else { "eventual".to_owned() }
 }
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_wrote_apart_agree_once_journal_and_store_are_back() {
+    let rig = Rig::with_store().await;
+    let here = rig.region(eventual());
+    let journal = FakeJournal::new(rig.records.clone());
+    let builder = Cache::builder(NS).clock(Arc::new(rig.clock.clone())).journal(journal.clone());
+    let other = builder.store(rig.store.clone()).build().await.unwrap();
+    let there = other.region::<u64>("slots", eventual()).unwrap();
+    for reachable in [false, true] {
+        rig.journal.set_unreachable(!reachable);
+        journal.set_unreachable(!reachable);
+        rig.store.set_failing(!reachable);
+        if !reachable {
+            here.put(key![1], 1).await.unwrap();
+            there.put(key![1], 2).await.unwrap();
+            assert_eq!(*here.get(key![1]).await.unwrap().unwrap(), 1);
+            assert_eq!(*there.get(key![1]).await.unwrap().unwrap(), 2);
+        }
+        for _ in 0..40 {
+            rig.pass(ms(500)).await;
+        }
+    }
+    assert_eq!((rig.cache.stats().journal.queued, other.stats().journal.queued), (0, 0));
+    rig.cache.sync().await.unwrap();
+    other.sync().await.unwrap();
+    assert!(here.get(key![1]).await.unwrap().is_none(), "neither knows who was right: the origin does");
+    assert!(there.get(key![1]).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_hundred_invalidations_at_once_each_have_a_place_of_their_own() {
+    let rig = Rig::new().await;
+    let region = rig.region(eventual());
+    for n in 0..200_u64 {
+        region.get_or_load(key![n], rig.origin.load()).await.unwrap();
+    }
+    let tasks: Vec<_> = (0..200_u64)
+        .map(|n| {
+            let region = region.clone();
+            tokio::spawn(async move {
+                let announced = region.invalidate(key![n]).await.unwrap();
+                (announced, region.contains(key![n]).await.unwrap())
+            })
+        })
+        .collect();
+    let mut places = Vec::new();
+    for task in tasks {
+        let (Invalidated::Applied { position }, hit) = task.await.unwrap() else { panic!("not recorded") };
+        assert!(!hit);
+        places.push(position);
+    }
+    places.sort_unstable();
+    assert_eq!(places, (1..=200).collect::<Vec<u64>>());
+}

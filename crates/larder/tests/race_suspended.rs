@@ -3,7 +3,7 @@
 //! them a lease that still holds, and they serve the old value.
 //!
 //! Only comparisons of moments decide; how long anything takes does not matter.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use larder::journal::SqliteJournal;
 use larder::{Cache, Level, Load, Policy, Target, key, outbox, tag};

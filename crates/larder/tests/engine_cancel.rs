@@ -41,8 +41,10 @@ const OPERATIONS: [Operation; 10] = [
     }),
 ];
 
+type Place = (&'static str, fn(&Rig) -> Hold);
+
 /// Where an operation may come to wait.
-const PLACES: [(&str, fn(&Rig) -> Hold); 4] = [
+const PLACES: [Place; 4] = [
     ("the journal's reads", |rig| rig.journal.hold_reads()),
     ("the journal's appends", |rig| rig.journal.hold_appends()),
     ("the store's reads", |rig| rig.store.hold_gets()),

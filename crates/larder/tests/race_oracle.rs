@@ -65,16 +65,14 @@ fn load(
     oracle: &Arc<Oracle>,
     row: u64,
     fails: bool,
-    pause: u64,
+    pause: u32,
 ) -> impl FnOnce(Load<u64>) -> rig::Loading + use<> {
     let oracle = oracle.clone();
     move |load| {
         Box::pin(async move {
             let version = oracle.versions[row as usize].load(Ordering::SeqCst);
             load.tag(tag!["row", row]);
-            for _ in 0..pause {
-                tokio::task::yield_now().await;
-            }
+            turns(pause).await;
             if fails { Err(Down) } else { Ok(version.into()) }
         })
     }
@@ -100,6 +98,13 @@ async fn node(
     let regions = [("plain", plain), ("restless", restless), ("safe", safe)]
         .map(|(name, policy)| cache.region::<u64>(name, policy).unwrap());
     Node { cache, regions: regions.to_vec(), allowed }
+}
+
+/// Lets the others go on for a while.
+async fn turns(turns: u32) {
+    for _ in 0..turns {
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn read_at_random(node: Arc<Node>, oracle: Arc<Oracle>, seed: u64, until: Instant) {
@@ -159,7 +164,7 @@ async fn write_at_random(node: Arc<Node>, oracle: Arc<Oracle>, seed: u64, until:
         };
         node.cache.invalidate(targets).await.unwrap();
         oracle.acknowledge(row, version);
-        tokio::time::sleep(Duration::from_micros(random.random_range(0..3000))).await;
+        turns(random.random_range(0..300)).await;
     }
 }
 
@@ -172,7 +177,7 @@ async fn plague(store: FakeStore, seed: u64, until: Instant) {
             1 => store.restore(&backup),
             _ => store.lose_all(),
         }
-        tokio::time::sleep(ms(random.random_range(0..20))).await;
+        turns(random.random_range(0..2000)).await;
     }
 }
 

@@ -103,7 +103,7 @@ fn a_resumed_process_serves_nothing_older_than_its_bound() {
         // Every other time for longer than the lease.
         let pause = if round % 2 == 0 { BOUND * 2 } else { BOUND / 4 };
         while now() < acknowledged[round as usize + 1] + pause {
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::yield_now();
         }
         signal(&child, "-CONT");
         // Each reader tells when it last read the version before.

@@ -111,3 +111,33 @@ async fn an_overloaded_source_is_a_failure_to_the_fail_safe() {
     rig.origin.release();
     busy.await.unwrap().unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_neither_polled_nor_dropped_holds_nobody_up_for_ever() {
+    // A task began a read in one arm of a `select!` and is busy in the other: its load stands still, its timeouts too.
+    let rig = Rig::new().await;
+    let region = rig.region(eventual().hard_timeout(secs(3)));
+    rig.origin.hold();
+    let (handle, loader) = (region.clone(), rig.origin.load());
+    let mut leader = Box::pin(async move { handle.get_or_load(key![1], loader).await });
+    tokio::select! {
+        biased;
+        _ = &mut leader => panic!("the origin is held"),
+        () = rig.origin.reached() => {}
+    }
+    rig.origin.unhold();
+    let began = tokio::time::Instant::now();
+    let follow = || {
+        let (region, loader) = (region.clone(), rig.origin.load());
+        tokio::spawn(async move { region.get_or_load(key![1], loader).await })
+    };
+    let (single, loader) = (follow(), rig.origin.load_many());
+    let batch = region.get_many_or_load([key![1]], loader).await;
+    assert_eq!(**batch[0].as_ref().unwrap(), 1);
+    assert_eq!(*single.await.unwrap().unwrap(), 1);
+    assert!(began.elapsed() <= secs(3 + 5) + ms(10), "{:?}", began.elapsed());
+    assert_eq!(rig.origin.loads(), 2);
+    // It may well come back.
+    rig.origin.release();
+    assert_eq!(*leader.await.unwrap(), 1);
+}

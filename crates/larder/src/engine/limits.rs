@@ -59,6 +59,11 @@ impl SourceLimit {
         }
     }
 
+    /// How long a load may wait for its turn.
+    pub(crate) fn queue_deadline(&self) -> Duration {
+        self.limits.queue_deadline
+    }
+
     /// Tells this source from others.
     pub(crate) fn identity(&self) -> usize {
         std::ptr::from_ref(self).addr()

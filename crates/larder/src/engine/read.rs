@@ -344,9 +344,15 @@ impl Engine {
         scope: &Scope,
         key: &Key,
         read_began: Nanos,
-        flight: &Flight,
+        flight: &Arc<Flight>,
     ) -> Option<Result<Arc<Entry>, Error>> {
-        let entry = match flight.landed().await {
+        // As long as its own deadlines can take. A reader that neither polls nor drops its read stops those too.
+        let patience = scope.policy.hard_timeout.saturating_add(scope.source.queue_deadline());
+        let Ok(landed) = tokio::time::timeout(patience, flight.landed()).await else {
+            self.flights.remove(key, flight);
+            return None;
+        };
+        let entry = match landed {
             Ok(entry) => entry,
             // Nobody ran it to its end; somebody must.
             Err(error) if error.is_closed() && !self.stop.is_cancelled() => return None,

@@ -46,6 +46,7 @@ async fn within_the_bound_a_read_may_be_older_than_a_write_and_after_it_never() 
 async fn a_lapsed_lease_is_renewed_on_the_spot_and_the_hit_stays_one() {
     let (rig, region) = deaf().await;
     load(&rig, &region).await;
+    settle().await;
     rig.lapse(secs(5));
     let renewals = rig.cache.stats().journal.renewals;
     let read = load(&rig, &region).await;
@@ -227,4 +228,27 @@ async fn a_cache_built_without_its_journal_begins_to_keep_once_it_is_there() {
 
 fn policy_name(policy: &larder::Policy) -> String {
     if *policy == bounded() { "bounded".to_owned() } else { "eventual".to_owned() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_stops_polling_its_renewal_keeps_nobody_from_theirs() {
+    let (rig, region) = deaf().await;
+    load(&rig, &region).await;
+    rig.lapse(secs(2));
+    let hold = rig.journal.hold_reads();
+    let (handle, loader) = (region.clone(), rig.origin.load());
+    let mut stuck = Box::pin(async move { handle.get_or_load(key![1], loader).await });
+    let cache = rig.cache.clone();
+    let mut stuck_sync = Box::pin(async move { cache.sync().await });
+    tokio::select! {
+        biased;
+        _ = &mut stuck => panic!("the journal is held"),
+        _ = &mut stuck_sync => panic!("the journal is held"),
+        () = hold.reached_by(1) => {}
+    }
+    drop(hold);
+    let read = load(&rig, &region).await;
+    assert_eq!((*read, read.source()), (1, Source::Memory));
+    rig.cache.sync().await.unwrap();
+    drop((stuck, stuck_sync));
 }

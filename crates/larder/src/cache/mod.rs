@@ -200,7 +200,10 @@ impl Cache {
     /// # Errors
     /// When the journal cannot be asked.
     pub async fn sync(&self) -> Result<u64, Error> {
-        Ok(self.engine.catch_up().await?.position)
+        // In a task of its own: a caller that is no longer polled must not keep others from it.
+        let engine = self.engine.clone();
+        let caught_up = self.engine.spawn_returning(async move { engine.catch_up().await });
+        Ok(caught_up.await.map_err(|_| Error::closed())??.position)
     }
 
     /// Everything counted since the cache was built.

@@ -59,7 +59,7 @@ impl Engine {
 
     /// Goes through the tiers; returns the places of the keys that are in none, and notes those due for a refresh.
     async fn look_for_many(
-        &self,
+        self: &Arc<Self>,
         scope: &Scope,
         keys: &[Key],
         seen: &mut [Seen],
@@ -103,7 +103,7 @@ impl Engine {
     /// Whatever is not another question to a store is carried on as for a single key.
     #[allow(clippy::too_many_arguments)]
     async fn settle_step(
-        &self,
+        self: &Arc<Self>,
         scope: &Scope,
         key: &Key,
         seen: &mut Seen,

@@ -67,8 +67,11 @@ impl Engine {
     }
 
     /// [`Engine::catch_up`] for a reader whose lease has lapsed; whether it succeeded in time.
-    pub(crate) async fn confirm_lease(&self) -> bool {
-        matches!(tokio::time::timeout(CONFIRM_DEADLINE, self.catch_up()).await, Ok(Ok(_)))
+    pub(crate) async fn confirm_lease(self: &Arc<Self>) -> bool {
+        // In a task of its own: a reader that is no longer polled must not keep the turn.
+        let engine = self.clone();
+        let renewing = self.tasks.spawn(async move { engine.catch_up().await.is_ok() });
+        matches!(tokio::time::timeout(CONFIRM_DEADLINE, renewing).await, Ok(Ok(true)))
     }
 
     async fn renew(&self) -> Result<Link, JournalError> {

@@ -123,13 +123,19 @@ impl Engine {
     }
 
     /// Goes through the tiers.
-    pub(super) async fn look(&self, scope: &Scope, key: &Key, seen: &mut Seen) -> Next {
+    pub(super) async fn look(self: &Arc<Self>, scope: &Scope, key: &Key, seen: &mut Seen) -> Next {
         let first = seen.plan.begin();
         self.look_from(scope, key, seen, first).await
     }
 
     /// Goes through the tiers from a step on.
-    pub(super) async fn look_from(&self, scope: &Scope, key: &Key, seen: &mut Seen, mut step: Step) -> Next {
+    pub(super) async fn look_from(
+        self: &Arc<Self>,
+        scope: &Scope,
+        key: &Key,
+        seen: &mut Seen,
+        mut step: Step,
+    ) -> Next {
         loop {
             step = match step {
                 Step::Memory => self.look_in_memory(scope, key, seen),
@@ -185,7 +191,7 @@ impl Engine {
         seen.entry(entry, Source::Store(place), verdict, life, &scope.stats)
     }
 
-    async fn confirm(&self, seen: &mut Seen) -> Step {
+    async fn confirm(self: &Arc<Self>, seen: &mut Seen) -> Step {
         let renewed = self.confirm_lease().await;
         seen.fallback = None;
         seen.plan.confirmed(renewed)
@@ -340,7 +346,7 @@ impl Engine {
 
     /// Waits for a flight and judges what it brought. `None`: load again.
     pub(super) async fn follow_flight(
-        &self,
+        self: &Arc<Self>,
         scope: &Scope,
         key: &Key,
         read_began: Nanos,

@@ -1,6 +1,5 @@
 //! Restarts on real files: the journal in the application's database, the store in a file of its own. A restarted
 //! process starts warm, and never serves what was invalidated while it was down, however it went down.
-
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod rig;

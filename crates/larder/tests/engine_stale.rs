@@ -1,5 +1,4 @@
 //! Serving what has expired: stale-while-revalidate, refresh-ahead, fail-safe with its throttle, and soft timeouts.
-
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod rig;
@@ -331,4 +330,40 @@ async fn an_outcome_tells_which_tier_a_fallback_came_from() {
     assert_eq!(load(&rig, &region).await.unwrap().source(), Source::Memory);
     let restarted = rig.another().await.region::<u64>("slots", safe()).unwrap();
     assert_eq!(load(&rig, &restarted).await.unwrap().source(), Source::Store(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_load_under_way_brings_is_expired_when_its_key_was_meanwhile() {
+    for path in ["foreground", "batch", "refresh"] {
+        let rig = Rig::with_store().await;
+        let region = rig.region(safe().stale_while_revalidate(TTL));
+        if path == "refresh" {
+            load(&rig, &region).await.unwrap();
+            rig.pass(TTL).await;
+        }
+        rig.origin.hold();
+        let (handle, single, many) = (region.clone(), rig.origin.load(), rig.origin.load_many());
+        let reading = tokio::spawn(async move {
+            match path {
+                "batch" => handle.get_many_or_load([key![1]], many).await.remove(0),
+                _ => handle.get_or_load(key![1], single).await,
+            }
+        });
+        rig.origin.reached().await;
+        region.expire(key![1]).await.unwrap();
+        // Whoever comes now does not join the load that is expired already.
+        let (handle, loader) = (region.clone(), rig.origin.load());
+        let late = tokio::spawn(async move { handle.get_or_load(key![1], loader).await });
+        rig.origin.reached().await;
+        late.abort();
+        rig.origin.release();
+        reading.await.unwrap().unwrap();
+        settle().await;
+        assert!(region.get(key![1]).await.unwrap().is_none(), "{path}");
+        let restarted = rig.another().await.region::<u64>("slots", safe()).unwrap();
+        assert!(restarted.get(key![1]).await.unwrap().is_none(), "{path}: restarted");
+        rig.origin.release();
+        settle().await;
+        assert!(region.get(key![1]).await.unwrap().is_some(), "{path}: loaded since");
+    }
 }

@@ -1,6 +1,5 @@
 //! Memory and a store: what is promoted keeps its age, its life and its stamp, and whatever a store hands back is a
 //! miss unless it is exactly what was put there and nothing has named it since.
-
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod rig;
@@ -216,4 +215,31 @@ async fn each_read_of_two_tiers_counts_one_hit_or_one_miss() {
     let (one, two) = (rig.stats(), *other.stats().region("slots").unwrap());
     assert_eq!((one.hits(), one.misses()), (1, 2));
     assert_eq!((two.counts.hits_store, two.hits(), two.misses()), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wall_clocks_five_minutes_apart_lose_no_invalidation_and_make_none_up() {
+    use larder::testing::ManualClock;
+    for skew_ms in [-300_000_i64, 300_000] {
+        let (rig, region) = stocked(eventual()).await;
+        let wall = 1_793_000_000_000_u64.saturating_add_signed(skew_ms);
+        let clock = ManualClock::at(77_000_000_000, wall);
+        let builder = larder::Cache::builder(rig::NS).clock(std::sync::Arc::new(clock));
+        let other = builder.journal(rig.records.clone()).store(rig.store.clone()).build().await.unwrap();
+        let there = other.region::<u64>("slots", eventual()).unwrap();
+        if let Some(hit) = there.get(key![7, "a"]).await.unwrap() {
+            assert!(hit.fresh_for() <= secs(60), "fresh for {:?}", hit.fresh_for());
+        }
+        there.get_or_load(key![7, "a"], rig.origin.load()).await.unwrap();
+        assert!(region.get(key![7, "a"]).await.unwrap().is_some(), "nobody has invalidated anything");
+        rig.origin.write();
+        region.invalidate(key![7, "a"]).await.unwrap();
+        other.sync().await.unwrap();
+        assert!(there.get(key![7, "a"]).await.unwrap().is_none());
+        assert_eq!(*there.get_or_load(key![7, "a"], rig.origin.load()).await.unwrap(), 2);
+        settle().await;
+        other.invalidate([Target::tag(tag!["branch", 7])]).await.unwrap();
+        rig.cache.sync().await.unwrap();
+        assert!(region.get(key![7, "a"]).await.unwrap().is_none());
+    }
 }

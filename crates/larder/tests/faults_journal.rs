@@ -1,6 +1,5 @@
 //! A journal that cannot be reached, stalls, forgets its answers, or has another history than the node remembers:
 //! bounded regions go to the origin, eventual ones go on serving, and nothing invalidated comes back.
-
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod rig;

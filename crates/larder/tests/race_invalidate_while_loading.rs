@@ -1,7 +1,6 @@
 //! The race every peer still re-fixes: the loader reads the old value, a write invalidates it, the loader returns, and
 //! the old value is stored as if it were new. Here, in every path a load can take and for every kind of target, the
 //! old value must never become a hit. Each test asks for it at `Eventual`, where no lease would hide the mistake.
-
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod rig;

@@ -5,7 +5,6 @@
 //!
 //! Here the check is made long (patterns are matched against a long key), so that another thread renews in the middle
 //! of it. With the right order no timing whatever makes this test fail; with the wrong one it fails at once.
-
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod rig;

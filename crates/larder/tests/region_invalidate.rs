@@ -1,5 +1,4 @@
 //! What an invalidation reaches and what it leaves alone: keys, tags, prefixes, patterns, regions, tenants.
-
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod rig;
@@ -211,4 +210,24 @@ async fn an_invalidation_by_another_process_is_applied_on_its_hint() {
     settle().await;
     assert!(hits(&region, &keys).await.is_empty());
     assert_eq!(rig.stats().counts.misses_invalidated, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_invalidations_than_are_remembered_cost_misses_and_never_a_stale_hit() {
+    let rig = Rig::of(|builder, _| builder.remembered_targets_max(64)).await;
+    let region = rig.region(eventual());
+    let keys: Vec<Segments> = (0..500_u64).map(|n| key![n]).collect();
+    fill(&rig, &region, &keys).await;
+    for n in (0..500).step_by(2) {
+        match n % 3 {
+            0 => drop(region.invalidate(key![n]).await.unwrap()),
+            1 => drop(region.invalidate_prefix(key![n]).await.unwrap()),
+            _ => drop(region.invalidate_pattern(Pattern::new().exact(n)).await.unwrap()),
+        }
+        // Kept although the table overflows all the time: loaded after everything that is forgotten.
+        fill(&rig, &region, &keys[1..2]).await;
+        assert_eq!(hits(&region, &keys[1..2]).await, [0]);
+    }
+    let left = hits(&region, &keys).await;
+    assert!(left.iter().all(|n| n % 2 == 1), "invalidated and forgotten, yet a hit: {left:?}");
 }

@@ -81,7 +81,7 @@ impl CacheBuilder {
         self
     }
 
-    /// How many invalidated names are remembered (40 bytes each, 262,144 unless set). When there are more, the oldest
+    /// How many invalidated names are remembered (32 to 64 bytes each, 262,144 unless set). When there are more, the oldest
     /// half is forgotten, and entries older than those are misses.
     #[must_use]
     pub fn remembered_targets_max(mut self, targets: usize) -> Self {

@@ -9,7 +9,7 @@ mod tenant;
 pub use builder::CacheBuilder;
 pub use tenant::TenantCache;
 
-use crate::engine::{Engine, Invalidated, Scope, SourceLimit, ValueCodec};
+use crate::engine::{Announced, Engine, Invalidated, Scope, SourceLimit, ValueCodec};
 use crate::error::Error;
 use crate::journal::RECORD_BYTES_MAX;
 use crate::observe::{RegionStats, Stats};
@@ -191,7 +191,7 @@ impl Cache {
         cause: impl Into<Cause>,
     ) -> Result<Invalidated, Error> {
         let targets: Vec<Target> = targets.into_iter().collect();
-        self.shared.announce(&self.engine, targets, cause.into()).await
+        Ok(self.shared.announce(&self.engine, targets, cause.into()).await?.outcome)
     }
 
     /// Applies everything committed to the journal before this call began; returns the position reached. To read one's
@@ -240,7 +240,7 @@ impl Shared {
         engine: &Arc<Engine>,
         targets: Vec<Target>,
         cause: Cause,
-    ) -> Result<Invalidated, Error> {
+    ) -> Result<Announced, Error> {
         if targets.is_empty() || targets.len() > TARGETS_MAX {
             let n = targets.len();
             return Err(Error::invalid(format!("invalidation has {n} targets; expected 1 to {TARGETS_MAX}")));

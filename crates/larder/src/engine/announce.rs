@@ -5,7 +5,7 @@ use super::Engine;
 use super::follow::JOURNAL_DEADLINE;
 use crate::error::Error;
 use larder_core::port::JournalError;
-use larder_core::{Cause, Target};
+use larder_core::{Birth, Cause, Link, Target};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +27,12 @@ pub enum Invalidated {
     /// The journal could not be reached, or its answer was lost. This node has fenced the targets; it will go on trying
     /// to record them for as long as the process lives. Other processes do not know yet.
     Queued,
+}
+
+/// What became of an invalidation, and where its record is, if it has one yet.
+pub(crate) struct Announced {
+    pub(crate) outcome: Invalidated,
+    link: Option<Link>,
 }
 
 /// Invalidations waiting for another try, each target once.
@@ -109,7 +115,7 @@ impl Queue {
 impl Engine {
     /// Records an invalidation and applies it here. Once begun, it is carried through even if the caller goes away
     /// after the journal has it; the follower applies it then.
-    pub(crate) async fn announce(&self, targets: &[Target], cause: &Cause) -> Result<Invalidated, Error> {
+    pub(crate) async fn announce(&self, targets: &[Target], cause: &Cause) -> Result<Announced, Error> {
         if self.stop.is_cancelled() {
             return Err(Error::closed());
         }
@@ -124,13 +130,22 @@ impl Engine {
             Ok(link) => {
                 // The record is safe; if it cannot be applied now, the fence above stands until it is.
                 let _ = self.catch_up().await;
-                Ok(Invalidated::Applied { position: link.position })
+                Ok(Announced { outcome: Invalidated::Applied { position: link.position }, link: Some(link) })
             }
             Err(error) if self.queue.add(targets, cause) => {
                 tracing::warn!(namespace = %self.namespace, %error, "an invalidation is queued");
-                Ok(Invalidated::Queued)
+                Ok(Announced { outcome: Invalidated::Queued, link: None })
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What a value is born with that was announced so: its own record, not the newest one applied by now. Another
+    /// node's put of the key may lie between, and its record must refuse this value as this one's refuses that.
+    pub(crate) fn birth_of(&self, announced: &Announced) -> Option<Birth> {
+        match announced.link {
+            Some(link) => self.fences.locate(link),
+            None => self.fences.birth(),
         }
     }
 

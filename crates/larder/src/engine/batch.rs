@@ -301,7 +301,7 @@ impl Engine {
             Ok((born, answers)) => (born, Ok(answers)),
             Err(error) => (None, Err(error)),
         };
-        for (at, (key, _)) in landing.flights().iter().enumerate() {
+        for (at, (key, flight)) in landing.flights().iter().enumerate() {
             let composed = match &mut answers {
                 Ok(answers) => {
                     let answer = answers.remove(&at).unwrap_or(Answer::Absent);
@@ -314,8 +314,8 @@ impl Engine {
             }
             match &composed {
                 Ok((entry, true)) => {
-                    self.keep(scope, key, entry);
-                    self.store_later(scope, key, entry);
+                    let kept = self.keep_landed(scope, key, flight, entry);
+                    self.store_later(scope, key, &kept);
                 }
                 Ok((entry, false)) => self.forget_if_gone(scope, key, entry, previous[at].as_ref()),
                 Err(_) => {}

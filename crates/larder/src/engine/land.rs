@@ -1,5 +1,6 @@
 //! What becomes of a load's answer: the entry it makes, and whether memory keeps it.
 
+use super::flights::Flight;
 use super::nested::Gathered;
 use super::tiers::is_worth_keeping;
 use super::{Answer, Engine, Scope};
@@ -82,6 +83,30 @@ impl Engine {
         }
         let unkept = Times { created: now, refresh: now, soft: now, hard: now, end: now };
         scope.policy.expiry.negative_times(now, said).unwrap_or(unkept)
+    }
+
+    /// Keeps what a flight brought, expired if the key was expired meanwhile; returns what is to be stored.
+    pub(crate) fn keep_landed(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        flight: &Flight,
+        entry: &Arc<Entry>,
+    ) -> Arc<Entry> {
+        let expired = || Value::Of(entry.clone()).file(entry.expired(self.time.now()));
+        let mut kept = if flight.is_expired() { expired() } else { entry.clone() };
+        self.keep(scope, key, &kept);
+        // Expired between the look and the keeping: whoever did it may not have found the entry yet.
+        if flight.is_expired() && Arc::ptr_eq(&kept, entry) {
+            kept = expired();
+            self.keep(scope, key, &kept);
+        }
+        kept
+    }
+
+    /// Ends the TTL of what a key's flight, if it has one, will bring.
+    pub(crate) fn expire_flight(&self, key: &Key) {
+        self.flights.expire(key);
     }
 
     /// The origin has nothing under the key any more, and the region does not remember absences: what the tiers still

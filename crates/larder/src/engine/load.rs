@@ -43,15 +43,18 @@ impl Engine {
             if let (Err(_), Some(previous)) = (&landed, &previous) {
                 previous.gate.failed(engine.time.now(), &scope.policy.expiry);
             }
-            match &landed {
-                Ok((entry, true)) => engine.keep(&scope, &key, entry),
-                Ok((entry, false)) => engine.forget_if_gone(&scope, &key, entry, previous.as_ref()),
-                Err(_) => {}
-            }
+            let stored = match &landed {
+                Ok((entry, true)) => Some(engine.keep_landed(&scope, &key, &flight, entry)),
+                Ok((entry, false)) => {
+                    engine.forget_if_gone(&scope, &key, entry, previous.as_ref());
+                    None
+                }
+                Err(_) => None,
+            };
             landing.land(0, landed.as_ref().map(|(entry, _)| entry.clone()).map_err(Clone::clone));
             drop(landing);
-            if let Ok((entry, true)) = &landed {
-                engine.store_later(&scope, &key, entry);
+            if let Some(entry) = stored {
+                engine.store_later(&scope, &key, &entry);
             }
         };
         let engine = self.clone();

@@ -16,6 +16,7 @@ mod read;
 mod scope;
 mod tiers;
 
+pub(crate) use announce::Announced;
 pub use announce::Invalidated;
 pub(crate) use batch::{BatchAnswers, BatchFuture, BatchLoader};
 pub(crate) use follow::follow;

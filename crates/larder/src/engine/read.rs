@@ -317,6 +317,9 @@ impl Engine {
         // A flight that has yet to begin may be waiting for the very place this task holds.
         let holds_place = nested::holds_place_at(scope.source.identity());
         self.flights.join(key, |flight| {
+            if flight.is_expired() {
+                return false;
+            }
             let verdict = match flight.began().map(|began| began.born) {
                 None if holds_place => return false,
                 None => Verdict::Fresh,

@@ -5,7 +5,7 @@
 
 use super::breaker::Breaker;
 use super::{Engine, Scope};
-use crate::codec::Compression;
+use crate::codec::{Codec, Compression};
 use crate::memory::{Entry, Key, Rest, Value};
 use crate::observe::{Count, StoreCount, StoreSnapshot, StoreStats};
 use larder_core::expiry::{Times, nanos};
@@ -129,7 +129,7 @@ impl Engine {
             Content::Absent => Value::Absent,
             Content::Value { codec, packing, body } => {
                 let raw = Compression::unpack(*packing, body, limits.raw_bytes_max).ok()?;
-                scope.codec.decode(*codec, &raw).ok()?
+                scope.codec.decode(Codec::from_id(*codec)?, &raw).ok()?
             }
         };
         let EnvelopeHead { stamp, tags, also, .. } = &envelope.head;

@@ -84,6 +84,14 @@ impl Filed {
         };
         Filed { hash: key.hash, scope: key.scope, name }
     }
+
+    /// Bytes outside the table.
+    fn heap_bytes(&self) -> u64 {
+        match &self.name {
+            Name::Short(..) => 0,
+            Name::Long(bytes) => bytes.len() as u64,
+        }
+    }
 }
 
 impl PartialEq for Filed {
@@ -122,8 +130,8 @@ struct Weight {
 }
 
 impl Weighter<Filed, Arc<Entry>> for Weight {
-    fn weight(&self, _key: &Filed, entry: &Arc<Entry>) -> u64 {
-        entry.weight().max(self.least)
+    fn weight(&self, key: &Filed, entry: &Arc<Entry>) -> u64 {
+        (key.heap_bytes() + entry.weight()).max(self.least)
     }
 }
 
@@ -174,14 +182,15 @@ impl Memory {
 
     /// Keeps an entry, replacing what the key held. False when it is larger than a shard and was not kept.
     pub(crate) fn insert(&self, key: &Key, entry: Arc<Entry>) -> bool {
-        if entry.weight() > self.cache.shard_capacity() {
+        let filed = Filed::under(key);
+        if filed.heap_bytes() + entry.weight() > self.cache.shard_capacity() {
             self.cache.remove(key);
             return false;
         }
         if self.cache.contains_key(key) {
             self.replaced.fetch_add(1, Ordering::Relaxed);
         }
-        self.cache.insert(Filed::under(key), entry);
+        self.cache.insert(filed, entry);
         true
     }
 

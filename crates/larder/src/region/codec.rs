@@ -28,9 +28,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> ValueCodec for Ser
         }
     }
 
-    fn decode(&self, codec: u8, bytes: &[u8]) -> Result<Value, CodecError> {
+    fn decode(&self, codec: Codec, bytes: &[u8]) -> Result<Value, CodecError> {
         // What an older program wrote with another codec is still readable, as long as this one knows it.
-        let codec = Codec::from_id(codec).unwrap_or(self.codec);
         Ok(Value::new(codec.decode::<T>(bytes)?))
     }
 
@@ -60,7 +59,7 @@ impl<T: Send + Sync + 'static> ValueCodec for InMemory<T> {
         unreachable!("a region in memory has no stores")
     }
 
-    fn decode(&self, _codec: u8, _bytes: &[u8]) -> Result<Value, CodecError> {
+    fn decode(&self, _codec: Codec, _bytes: &[u8]) -> Result<Value, CodecError> {
         unreachable!("a region in memory has no stores")
     }
 

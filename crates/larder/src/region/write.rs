@@ -36,10 +36,10 @@ impl<T: Send + Sync + 'static> Region<T> {
     ) -> Result<(), Error> {
         let key = key.into_key(self.scope.id)?.into_owned();
         let tags: Vec<Tag> = tags.into_iter().collect();
-        self.shared.announce(&self.engine, vec![self.target_of(&key)], Cause::new("put")).await?;
+        let announced =
+            self.shared.announce(&self.engine, vec![self.target_of(&key)], Cause::new("put")).await?;
         self.scope.stats.add(Count::Put);
-        // Born after the record was applied here: what was loaded before is older.
-        let born = self.engine.fences.birth();
+        let born = self.engine.birth_of(&announced);
         self.fill(key, Value::new(value), tags, born);
         Ok(())
     }
@@ -96,10 +96,11 @@ impl<T: Send + Sync + 'static> Region<T> {
             self.shared.announce(&self.engine, vec![self.target_of(&key)], Cause::new("remove")).await;
         self.engine.memory.remove(&key);
         let _ = self.engine.unstore(&self.scope, &key).await;
-        announced
+        announced.map(|announced| announced.outcome)
     }
 
-    /// Ends a key's TTL now, on this node and in the stores, but keeps its value for the fail-safe. Other nodes keep
+    /// Ends a key's TTL now, on this node and in the stores, but keeps its value for the fail-safe; so too for what a
+    /// load under way brings. Other nodes keep
     /// what they have in memory for its time; to make them drop it, invalidate.
     ///
     /// # Errors
@@ -111,6 +112,7 @@ impl<T: Send + Sync + 'static> Region<T> {
             return Err(Error::closed());
         }
         self.scope.stats.add(Count::Expire);
+        engine.expire_flight(&key);
         let mut entry = engine.memory.peek(&key);
         for tier in 0..engine.stores_of(&self.scope) {
             if entry.is_none() {
@@ -161,7 +163,7 @@ impl<T: Send + Sync + 'static> Region<T> {
     }
 
     async fn invalidate_target(&self, target: Target) -> Result<Invalidated, Error> {
-        self.shared.announce(&self.engine, vec![target], Cause::new("invalidate")).await
+        Ok(self.shared.announce(&self.engine, vec![target], Cause::new("invalidate")).await?.outcome)
     }
 
     fn target_of(&self, key: &Key) -> Target {

@@ -4,6 +4,7 @@
 //! tokio's paused timers and the cache's clock are separate: [`Rig::pass`] moves both, [`Rig::lapse`] only the
 //! cache's, so that no timer (the follower's) gets a turn in between.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a rig that fails is a failed test")]
 
 use larder::journal::MemoryJournal;
 use larder::testing::{FakeJournal, FakeStore, ManualClock};
@@ -17,11 +18,11 @@ use tokio::sync::Semaphore;
 pub const NS: &str = "booking";
 pub const TTL: Duration = Duration::from_secs(60);
 
-pub fn secs(n: u64) -> Duration {
+pub const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-pub fn ms(n: u64) -> Duration {
+pub const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 

@@ -65,7 +65,7 @@ mod tests {
     }
 
     fn invalidate(by: &'static str, entries: u64, ns_per_op: f64) -> Row {
-        Row::Invalidate { engine: "larder", by, entries, ns_per_op }
+        Row::Invalidate { engine: "larder", by, entries, ns_per_op, first_ns: ns_per_op }
     }
 
     #[test]

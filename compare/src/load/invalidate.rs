@@ -23,9 +23,19 @@ pub(crate) struct Effort {
 /// The two groups.
 const GROUPS: [&str; 2] = ["few", "many"];
 
-/// Nanoseconds of one invalidation, small group and large group: the median over all turns.
-pub(crate) async fn cost(larder: &Larder, by: By, effort: Effort) -> Result<[f64; 2], Failure> {
+/// What one invalidation of a group took, ns.
+#[derive(Clone, Copy)]
+pub(crate) struct Cost {
+    /// The median over all turns.
+    pub(crate) ns: f64,
+    /// The median over the first turns after a fill: those that found all entries of the group alive.
+    pub(crate) first_ns: f64,
+}
+
+/// The cost of invalidating the small group and the large one.
+pub(crate) async fn cost(larder: &Larder, by: By, effort: Effort) -> Result<[Cost; 2], Failure> {
     let mut samples = [const { Vec::new() }; 2];
+    let mut firsts = [const { Vec::new() }; 2];
     for fill in 0..effort.fills {
         for (group, entries) in GROUPS.into_iter().zip(effort.entries) {
             larder.fill(group, entries).await?;
@@ -39,12 +49,18 @@ pub(crate) async fn cost(larder: &Larder, by: By, effort: Effort) -> Result<[f64
         for turn in 0..effort.turns {
             let order = if (fill + turn) % 2 == 0 { [0, 1] } else { [1, 0] };
             for position in order {
-                let (Some(group), Some(sample)) = (GROUPS.get(position), samples.get_mut(position)) else {
+                let (Some(group), Some(sample), Some(first)) =
+                    (GROUPS.get(position), samples.get_mut(position), firsts.get_mut(position))
+                else {
                     continue;
                 };
                 let start = Instant::now();
                 larder.invalidate(group, by).await?;
-                sample.push(start.elapsed().as_nanos() as f64);
+                let took = start.elapsed().as_nanos() as f64;
+                sample.push(took);
+                if turn == 0 {
+                    first.push(took);
+                }
             }
         }
         for (group, entries) in GROUPS.into_iter().zip(effort.entries) {
@@ -52,8 +68,11 @@ pub(crate) async fn cost(larder: &Larder, by: By, effort: Effort) -> Result<[f64
         }
     }
     let [few, many] = samples;
-    match (median(&few), median(&many)) {
-        (Some(few), Some(many)) => Ok([few, many]),
+    let [first_few, first_many] = firsts;
+    match (median(&few), median(&first_few), median(&many), median(&first_many)) {
+        (Some(few), Some(first_few), Some(many), Some(first_many)) => {
+            Ok([Cost { ns: few, first_ns: first_few }, Cost { ns: many, first_ns: first_many }])
+        }
         _ => Err("no turns were asked for".into()),
     }
 }

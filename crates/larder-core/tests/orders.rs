@@ -162,6 +162,24 @@ fn a_record_applied_already_changes_nothing_and_leaves_the_lease() {
     assert_eq!(verdict(&node, born, "a"), Verdict::Fresh);
 }
 
+/// Order 4. A check may take long, and a record may be applied during it. What the entry remembers of the check is as of
+/// its beginning; otherwise the next hit would be served by one comparison, and so would all until the next record.
+/// Here the record comes when the check asks for the key, to match it with a pattern.
+#[test]
+fn a_record_applied_during_a_check_is_seen_by_the_next_one() {
+    let node = node();
+    let born = node.birth().unwrap();
+    let dependencies = node.dependencies(&path("a"), &[branch()], &[]);
+    let checked = AtomicU64::new(0);
+    node.apply(&record(1, 1, &[Target::pattern("r", Pattern::parse("b*").unwrap())])).unwrap();
+    let during = node.check(born, &dependencies, &checked, || {
+        node.apply(&record(1, 2, &[Target::tag(branch())])).unwrap();
+        path("a")
+    });
+    assert_eq!(during, Verdict::Fresh, "as of when the check began");
+    assert_eq!(node.check(born, &dependencies, &checked, || path("a")), Verdict::Invalidated);
+}
+
 /// Order 4. Between a write and its record a node fences what it wrote by itself. What it holds, and what a store holds
 /// from before, is stale; what is loaded after is not. The fence is no record: the next one follows as if it were not.
 #[test]

@@ -1,5 +1,7 @@
 //! What `put` promises to other processes, and what a put entry costs.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use larder::journal::MemoryJournal;
 use larder::testing::FakeJournal;
 use larder::{Bytes, Cache, Level, Policy, key};

@@ -61,6 +61,7 @@ impl Run {
     }
 
     fn write(&self, pace: &Pace, fillers: u64) {
+        let _until_dropped = pace.writer();
         for n in 1..=RECORDS {
             if self.history.begins_epoch(n) {
                 self.node.adopt(self.history.before(n));
@@ -71,7 +72,6 @@ impl Run {
                 pace.wait();
             }
         }
-        pace.end();
     }
 
     fn load(&self, drawn: u64) -> Entry {
@@ -179,8 +179,50 @@ fn nothing_acknowledged_is_overlooked_while_the_floor_rises() {
     assert!(tally.fresh > 100 && tally.invalidated > 100 && tally.below > 100, "{tally:?}");
 }
 
+/// Each record overflows the table, and drops what the one before it named.
+#[test]
+fn nothing_acknowledged_is_overlooked_while_it_is_dropped_from_the_table() {
+    let tally = Run::new(Naming::Tags(1), 16, u64::MAX).go(300, 2);
+    assert!(tally.fresh > 100 && tally.below > 100, "{tally:?}");
+}
+
 #[test]
 fn nothing_acknowledged_is_overlooked_while_histories_change() {
     let tally = Run::new(Naming::Tags(100), 1 << 16, 130).go(0, 24);
     assert!(tally.fresh > 100 && tally.invalidated > 100 && tally.below > 100, "{tally:?}");
+}
+
+/// The same, with every entry named in its own history, and the next one never far.
+#[test]
+fn nothing_acknowledged_is_overlooked_while_histories_change_all_the_time() {
+    let tally = Run::new(Naming::Tags(1), 1 << 16, 3).go(0, 2);
+    assert!(tally.fresh > 100 && tally.below > 100, "{tally:?}");
+}
+
+/// A stamp newer than its number would be stored with a value that is older than it says.
+#[test]
+fn a_birth_is_of_one_moment() {
+    let run = Run::new(Naming::Tags(1), 16, u64::MAX);
+    let pace = Pace::of(1);
+    let births = std::thread::scope(|scope| {
+        let place = pace.places().next().unwrap();
+        let reader = scope.spawn(|| {
+            let (place, mut births) = (place, 0);
+            while place.again() {
+                for _ in 0..100 {
+                    let birth = run.node.birth().unwrap();
+                    let located = run.node.locate(birth.stamp);
+                    births += u64::from(located.is_some());
+                    assert!(
+                        located.is_none_or(|located| located == birth),
+                        "{birth:?}, found at {located:?}"
+                    );
+                }
+            }
+            births
+        });
+        run.write(&pace, 0);
+        reader.join().unwrap()
+    });
+    assert!(births > 100);
 }

@@ -31,8 +31,21 @@ impl Pace {
         }
     }
 
-    pub(crate) fn end(&self) {
-        self.over.store(true, Ordering::Release);
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// What tells the readers that it is over when it is dropped, by a failure too.
+    pub(crate) fn writer(&self) -> Writer<'_> {
+        Writer(&self.over)
+    }
+}
+
+pub(crate) struct Writer<'a>(&'a AtomicBool);
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 

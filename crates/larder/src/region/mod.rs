@@ -47,7 +47,7 @@ pub trait IntoKey<'k> {
 }
 
 impl IntoKey<'static> for Segments {
-    #[inline]
+    #[inline(always)]
     fn into_key(self, scope: u32) -> Result<Cow<'static, Key>, Error> {
         let bytes = self.as_bytes().len();
         if bytes > KEY_BYTES_MAX {

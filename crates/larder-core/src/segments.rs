@@ -189,6 +189,16 @@ impl Segments {
         }
     }
 
+    /// The encoding with zeros after its end, and its length, when it lives inside the value: for comparisons of
+    /// fixed length.
+    #[inline]
+    pub fn as_padded(&self) -> Option<(u8, &[u8; INLINE_BYTES])> {
+        match &self.0 {
+            Repr::Inline { len, bytes } => Some((*len, bytes)),
+            Repr::Heap(_) => None,
+        }
+    }
+
     /// Whether there are no segments.
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
@@ -314,13 +324,22 @@ impl SegmentsBuilder {
 
     #[inline]
     fn push_integer(&mut self, tag: u8, n: u128) {
-        let bytes = n.to_be_bytes();
-        let skip = (n.leading_zeros() / 8) as usize;
-        let mut out = [0; 17];
-        let used = 17 - skip;
-        out[0] = tag + (16 - skip) as u8;
-        out[1..used].copy_from_slice(&bytes[skip..]);
-        self.push_encoded(&out[..used]);
+        const MOST: usize = 1 + INT_BYTES_MAX as usize;
+        let skip = n.leading_zeros() / 8;
+        let significant = INT_BYTES_MAX - skip as u8;
+        let mut out = [0; MOST];
+        out[0] = tag + significant;
+        // Significant bytes first, zeros behind: as the bytes after the end of an inline encoding must be.
+        out[1..].copy_from_slice(&n.checked_shl(skip * 8).unwrap_or(0).to_be_bytes());
+        let used = 1 + usize::from(significant);
+        match self.inline.get_mut(self.len..self.len + MOST) {
+            // The whole of it, whose length is known when compiling.
+            Some(room) if self.spilled.is_empty() => {
+                room.copy_from_slice(&out);
+                self.len += used;
+            }
+            _ => self.push_encoded(&out[..used]),
+        }
     }
 
     #[inline]

@@ -27,6 +27,8 @@ struct Counter {
     clock: quanta::Clock,
     base_raw: u64,
     base_ns: Nanos,
+    /// How far `CLOCK_BOOTTIME` is ahead of `CLOCK_MONOTONIC`: time spent in suspend, of which there is no more here.
+    ahead_ns: Nanos,
     /// The counter at the last comparison: it never runs below this unless it was reset.
     seen_raw: AtomicU64,
     compared: Mutex<(Nanos, u64)>,
@@ -38,10 +40,12 @@ impl SystemClock {
         let counter = counter_is_trusted().then(|| {
             let clock = quanta::Clock::new();
             let (base_raw, base_ns) = (clock.raw(), boottime());
+            let ahead_ns = base_ns.saturating_sub(read(ClockId::Monotonic));
             Counter {
                 clock,
                 base_raw,
                 base_ns,
+                ahead_ns,
                 seen_raw: AtomicU64::new(base_raw),
                 compared: Mutex::new((base_ns, base_raw)),
             }
@@ -75,6 +79,17 @@ impl Clock for SystemClock {
         boottime()
     }
 
+    /// The kernel's own coarse clock: a load from memory it shares, updated at each of its ticks (4 ms at most).
+    #[inline]
+    fn coarse(&self) -> Nanos {
+        match &self.counter {
+            Some(counter) if !self.given_up.load(Ordering::Relaxed) => {
+                read(ClockId::MonotonicCoarse) + counter.ahead_ns
+            }
+            _ => boottime(),
+        }
+    }
+
     fn wall_ms(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -100,14 +115,22 @@ impl Clock for SystemClock {
             counter.seen_raw.store(raw, Ordering::Relaxed);
         } else {
             self.given_up.store(true, Ordering::Relaxed);
-            tracing::warn!(stray_ns = stray, "the time-stamp counter strays from the kernel's clock; using CLOCK_BOOTTIME");
+            tracing::warn!(
+                stray_ns = stray,
+                "the time-stamp counter strays from the kernel's clock; using CLOCK_BOOTTIME"
+            );
         }
         sound
     }
 }
 
 fn boottime() -> Nanos {
-    let time = clock_gettime(ClockId::Boottime);
+    read(ClockId::Boottime)
+}
+
+#[inline]
+fn read(id: ClockId) -> Nanos {
+    let time = clock_gettime(id);
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64).max(1)
 }
 
@@ -115,7 +138,8 @@ fn boottime() -> Nanos {
 /// which it would come back reset or behind.
 fn counter_is_trusted() -> bool {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let kernel_uses_it = read("/sys/devices/system/clocksource/clocksource0/current_clocksource").trim() == "tsc";
+    let kernel_uses_it =
+        read("/sys/devices/system/clocksource/clocksource0/current_clocksource").trim() == "tsc";
     let cpu = read("/proc/cpuinfo");
     let flags = cpu.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
     let has = |flag: &str| flags.split_whitespace().any(|f| f == flag);
@@ -136,6 +160,14 @@ impl Time {
         match self {
             Time::System(clock) => clock.now(),
             Time::Given(clock) => clock.now(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn coarse(&self) -> Nanos {
+        match self {
+            Time::System(clock) => clock.coarse(),
+            Time::Given(clock) => clock.coarse(),
         }
     }
 

@@ -1,9 +1,9 @@
 //! What a read returns: the value, where it came from, how old it is, and whether and why it is stale.
 
-use crate::memory::{Entry, Value};
+use crate::error::Error;
+use crate::memory::{Entry, Typed};
 use larder_core::port::Nanos;
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use std::time::Duration;
 pub enum Source {
     /// The memory tier of this process.
     Memory,
-    /// The store of this name.
-    Store(&'static str),
+    /// A store: 0 is the one next to memory, as in `Stats::stores`.
+    Store(u8),
     /// The loader this read ran.
     Loader,
     /// A load another reader had begun.
@@ -34,13 +34,13 @@ pub enum Freshness {
     OriginSlow,
 }
 
-/// A value with what is known about it. Dereferences to the value.
+/// A value with what is known about it. Dereferences to the value, which it shares with the cache: cloning an outcome
+/// copies a pointer, never the value.
 pub struct Outcome<T> {
-    pub(crate) entry: Arc<Entry>,
+    pub(crate) entry: Arc<Typed<T>>,
     pub(crate) source: Source,
     pub(crate) freshness: Freshness,
     pub(crate) now: Nanos,
-    value: PhantomData<fn() -> T>,
 }
 
 /// An outcome whose type is known to the region only; what the engine hands up.
@@ -53,31 +53,16 @@ pub(crate) struct Served {
 
 impl<T: Send + Sync + 'static> Outcome<T> {
     /// `None` when the entry holds no value.
-    #[inline]
-    pub(crate) fn of(entry: Arc<Entry>, source: Source, freshness: Freshness, now: Nanos) -> Option<Self> {
-        entry.value.as_ref()?;
-        Some(Outcome { entry, source, freshness, now, value: PhantomData })
+    pub(crate) fn of(served: Served) -> Option<Self> {
+        let Served { entry, source, freshness, now } = served;
+        let entry = entry.into_any().downcast().ok()?;
+        Some(Outcome { entry, source, freshness, now })
     }
 
     /// The value.
     #[inline]
     pub fn value(&self) -> &T {
-        match self.entry.value.as_ref().and_then(|value| value.downcast_ref()) {
-            Some(value) => value,
-            None => unreachable!("a region's entries are of its type, and an outcome has a value"),
-        }
-    }
-
-    /// The value, shared with the cache.
-    pub fn into_value(self) -> Arc<T> {
-        let value: Value = match &self.entry.value {
-            Some(value) => value.clone(),
-            None => unreachable!("an outcome has a value"),
-        };
-        match value.downcast() {
-            Ok(value) => value,
-            Err(_) => unreachable!("a region's entries are of its type"),
-        }
+        self.entry.value()
     }
 
     /// Where it came from.
@@ -87,12 +72,12 @@ impl<T: Send + Sync + 'static> Outcome<T> {
 
     /// How long ago it was loaded.
     pub fn age(&self) -> Duration {
-        Duration::from_nanos(self.now.saturating_sub(self.entry.times.created))
+        Duration::from_nanos(self.now.saturating_sub(self.entry.head.times.created))
     }
 
     /// How long it stays fresh; zero when it is stale.
     pub fn fresh_for(&self) -> Duration {
-        self.entry.times.remaining(self.now)
+        self.entry.head.times.remaining(self.now)
     }
 
     /// Whether it is fresh, and if not, why it was served.
@@ -121,7 +106,7 @@ impl<T: Send + Sync + 'static> Deref for Outcome<T> {
 
 impl<T> Clone for Outcome<T> {
     fn clone(&self) -> Self {
-        Outcome { entry: self.entry.clone(), value: PhantomData, ..*self }
+        Outcome { entry: self.entry.clone(), ..*self }
     }
 }
 
@@ -138,11 +123,11 @@ impl<T> fmt::Debug for Outcome<T> {
 /// Turns "the origin has nothing under this key" from an error into `None`.
 pub trait AbsentAsNone<T> {
     /// `Ok(None)` for an absent key; every other error stays one.
-    fn absent_as_none(self) -> Result<Option<T>, crate::Error>;
+    fn absent_as_none(self) -> Result<Option<T>, Error>;
 }
 
-impl<T> AbsentAsNone<T> for Result<T, crate::Error> {
-    fn absent_as_none(self) -> Result<Option<T>, crate::Error> {
+impl<T> AbsentAsNone<T> for Result<T, Error> {
+    fn absent_as_none(self) -> Result<Option<T>, Error> {
         match self {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.is_absent() => Ok(None),

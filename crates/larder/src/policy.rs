@@ -4,8 +4,8 @@
 
 use crate::codec::{Codec, Compression};
 use crate::error::Error;
-use larder_core::expiry::{Expiry, FailSafe};
 use larder_core::Level;
+use larder_core::expiry::{Expiry, FailSafe};
 use std::time::Duration;
 
 /// How a region behaves. Start with [`Policy::ttl`]; everything else has a default that is safe.

@@ -24,7 +24,16 @@ const LAYERS: &[Layer] = &[
     Layer { module: "memory", may: &[], clients: false },
     Layer { module: "clock", may: &[], clients: false },
     Layer { module: "observe", may: &[], clients: false },
-    Layer { module: "engine", may: &["memory", "observe", "clock"], clients: false },
+    // The library's words: what the engine takes in and hands up, and what it says when something fails.
+    Layer { module: "error", may: &[], clients: false },
+    Layer { module: "codec", may: &[], clients: false },
+    Layer { module: "policy", may: &["codec", "error"], clients: false },
+    Layer { module: "outcome", may: &["error", "memory"], clients: false },
+    Layer {
+        module: "engine",
+        may: &["clock", "codec", "error", "memory", "observe", "outcome", "policy"],
+        clients: false,
+    },
 ];
 
 /// Libraries that only adapters may name.

@@ -40,7 +40,7 @@ impl Verdict {
 /// too many in the rarest of cases, never one too few.
 #[derive(Clone, Debug, Default)]
 pub struct Dependencies {
-    ids: SmallVec<[u64; 12]>,
+    ids: SmallVec<[u64; 8]>,
     also: Option<Box<[Path]>>,
 }
 
@@ -88,7 +88,7 @@ impl Fences {
         Dependencies { ids, also: (!also.is_empty()).then(|| also.into()) }
     }
 
-    fn key_ids(&self, path: &Path, ids: &mut SmallVec<[u64; 12]>) {
+    fn key_ids(&self, path: &Path, ids: &mut SmallVec<[u64; 8]>) {
         let bytes = path.as_bytes();
         ids.push(self.id(Kind::Key, bytes));
         for (_segment, end) in path.segments().iter() {
@@ -100,7 +100,7 @@ impl Fences {
 
     /// The mistake of peers that join keys as text: `7` is taken for a prefix of `71`.
     #[cfg(larder_seeded_bug = "prefix_by_text")]
-    fn text_prefix_ids(&self, bytes: &[u8], segment: Segment<'_>, end: usize, ids: &mut SmallVec<[u64; 12]>) {
+    fn text_prefix_ids(&self, bytes: &[u8], segment: Segment<'_>, end: usize, ids: &mut SmallVec<[u64; 8]>) {
         if let Segment::Text(text) = segment {
             let whole = crate::Segments::builder().with(text).finish().as_bytes().len();
             for (cut, _) in text.char_indices().skip(1) {

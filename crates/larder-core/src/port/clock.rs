@@ -9,6 +9,12 @@ pub trait Clock: Send + Sync + 'static {
     /// process resumes. Leases and expiries are measured with it. Called on every hit: must be cheap.
     fn now(&self) -> Nanos;
 
+    /// [`Clock::now`] to within a few milliseconds, for hits that need no lease: it may lag, but it too is right the
+    /// moment a paused process resumes.
+    fn coarse(&self) -> Nanos {
+        self.now()
+    }
+
     /// Milliseconds since 1970, by the wall clock; for expiries that outlive the process. May jump.
     fn wall_ms(&self) -> u64;
 

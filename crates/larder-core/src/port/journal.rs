@@ -18,7 +18,8 @@ pub struct History {
 /// Some records in order, and how far there is to go, in one atomic answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// The records right after the place asked for, without a gap; at most as many as asked for.
+    /// The records right after the place asked for, without a gap; at most as many as asked for, and fewer when they
+    /// are large. Not empty unless the place asked for is the head.
     pub records: Vec<Record>,
     /// The newest record when the page was read. When it is the last one of `records` (or the place asked for, when
     /// there are none), the reader is up to date as of the moment it asked.
@@ -32,7 +33,9 @@ pub struct Page {
 /// - `append` returns after the record is durable to the journal's own standard, and any `read` or `history` that
 ///   begins later sees it;
 /// - every answer comes from the authority itself, never from a copy that may lag;
-/// - a rolled-back transaction leaves nothing.
+/// - a rolled-back transaction leaves nothing;
+/// - what cannot be read back, such as a damaged record, is never skipped: it is an error, or history diverged;
+/// - old records may be dropped; `oldest` then moves, and reading may begin exactly there.
 pub trait Journal: Send + Sync + 'static {
     /// What the journal holds of this namespace; creates the namespace, with a random epoch, on first use.
     fn history<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<History, JournalError>>;
@@ -41,7 +44,7 @@ pub trait Journal: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`JournalError::is_diverged`] when `after` is not in the journal's history (other epoch, unknown nonce, or
-    /// beyond the head); [`JournalError::is_compacted`] when records after it are no longer kept.
+    /// beyond the head), or a record after it is missing or damaged; [`JournalError::is_compacted`] when records after it are no longer kept.
     fn read<'a>(
         &'a self,
         namespace: &'a str,
@@ -49,10 +52,10 @@ pub trait Journal: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'a, Result<Page, JournalError>>;
 
-    /// Appends one record and returns its place.
+    /// Appends one record of at least one target and returns its place. Dropped, it may still take effect.
     ///
     /// # Errors
-    /// [`JournalError::is_indeterminate`] when it may or may not have been appended.
+    /// Refused without targets, or when they are too large for one record; [`JournalError::is_indeterminate`] when it may or may not have been appended.
     fn append<'a>(
         &'a self,
         namespace: &'a str,
@@ -61,17 +64,18 @@ pub trait Journal: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Link, JournalError>>;
 
     /// Starts a new epoch if the current one is still `seen`, because a node saw more of it than the journal
-    /// now holds. Positions go on from the head; what the old epoch's records said is dropped.
+    /// now holds. Positions go on from the head; what the old epoch's records said is dropped. Right after it,
+    /// `oldest` and `head` are one link: the new epoch, the position of the old head, and a nonce of its own.
     fn roll<'a>(&'a self, namespace: &'a str, seen: Epoch) -> BoxFuture<'a, Result<(), JournalError>>;
 
-    /// Completes when there may be something new to read: a hint, never relied upon. May complete for no
-    /// reason, and may never complete.
+    /// Completes when there may be something that this handle has not read: a hint, never relied upon. May complete
+    /// for no reason, and may never complete.
     fn changed<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, ()>;
 
     /// A short name for messages and metrics: `memory`, `sqlite`.
     fn name(&self) -> &'static str;
 
-    /// Stops background work. Later calls fail.
+    /// Closes this handle: later calls fail. With the last handle, background work ends.
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }

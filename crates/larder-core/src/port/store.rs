@@ -24,10 +24,12 @@ pub trait Store: Send + Sync + 'static {
     fn get_many<'a>(&'a self, keys: &'a [Vec<u8>])
     -> BoxFuture<'a, Result<Vec<Option<Vec<u8>>>, StoreError>>;
 
-    /// Keeps these, replacing what the keys held.
+    /// Keeps these, replacing what the keys held; of one key twice, the last. All of them are there for every read
+    /// that begins after it completed, unless the store loses them. Refused, rather than made to wait, when the store
+    /// has too much to write already. Dropped, it may still take effect.
     fn put_many(&self, entries: Vec<Stored>) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Forgets these keys.
+    /// Forgets these keys, and whatever was put under them before.
     fn remove_many<'a>(&'a self, keys: &'a [Vec<u8>]) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// How many entries and bytes it holds, as far as it knows cheaply.

@@ -5,12 +5,16 @@ use super::Engine;
 use super::follow::JOURNAL_DEADLINE;
 use crate::error::Error;
 use larder_core::port::JournalError;
-use larder_core::{Cause, Target};
-use std::collections::{HashSet, VecDeque};
+use larder_core::{Birth, Cause, Link, Target};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Targets kept for another try; beyond this an invalidation fails instead of being queued.
 const QUEUE_MAX: usize = 10_000;
+
+/// Targets recorded by one try, encoded, in bytes, if there are several: all that is queued may be too much for one
+/// record, and would then be refused for ever.
+const RETRY_BYTES_MAX: usize = 1 << 20;
 
 /// What became of an invalidation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +29,31 @@ pub enum Invalidated {
     Queued,
 }
 
+/// What became of an invalidation, and where its record is, if it has one yet.
+pub(crate) struct Announced {
+    pub(crate) outcome: Invalidated,
+    link: Option<Link>,
+}
+
 /// Invalidations waiting for another try, each target once.
 #[derive(Default)]
 pub(crate) struct Queue(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
-    targets: HashSet<Target>,
+    /// With the number of the call that last added it: a target added again while a try is under way names a later
+    /// write, which that try's record may have come too early for.
+    targets: HashMap<Target, u64>,
+    calls: u64,
     causes: VecDeque<Cause>,
+}
+
+/// What one try is to record.
+struct Due {
+    targets: Vec<Target>,
+    cause: Cause,
+    /// The newest call it stands for.
+    calls: u64,
 }
 
 impl Queue {
@@ -47,31 +68,44 @@ impl Queue {
     /// Takes the targets in, all or none.
     fn add(&self, targets: &[Target], cause: &Cause) -> bool {
         let mut waiting = self.lock();
-        let new = targets.iter().filter(|target| !waiting.targets.contains(*target)).count();
+        let new = targets.iter().filter(|target| !waiting.targets.contains_key(*target)).count();
         if waiting.targets.len() + new > QUEUE_MAX {
             return false;
         }
-        waiting.targets.extend(targets.iter().cloned());
+        waiting.calls += 1;
+        let call = waiting.calls;
+        waiting.targets.extend(targets.iter().map(|target| (target.clone(), call)));
         if waiting.causes.back() != Some(cause) && waiting.causes.len() < 8 {
             waiting.causes.push_back(cause.clone());
         }
         true
     }
 
-    fn peek(&self) -> Option<(Vec<Target>, Cause)> {
+    fn due(&self) -> Option<Due> {
         let waiting = self.lock();
         if waiting.targets.is_empty() {
             return None;
         }
         let words: Vec<&str> = waiting.causes.iter().map(Cause::as_str).collect();
-        Some((waiting.targets.iter().cloned().collect(), Cause::new(&format!("retried: {}", words.join("; ")))))
+        let cause = Cause::new(&format!("retried: {}", words.join("; ")));
+        let mut encoded = Vec::new();
+        let fits = |target: &&Target| {
+            let is_first = encoded.is_empty();
+            target.encode(&mut encoded);
+            is_first || encoded.len() <= RETRY_BYTES_MAX
+        };
+        let targets = waiting.targets.keys().take_while(fits).cloned().collect();
+        Some(Due { targets, cause, calls: waiting.calls })
     }
 
-    fn done(&self, targets: &[Target]) {
+    /// These were recorded; what was added again since stays.
+    fn done(&self, due: &Due) {
         let mut waiting = self.lock();
-        targets.iter().for_each(|target| {
-            waiting.targets.remove(target);
-        });
+        for target in &due.targets {
+            if waiting.targets.get(target).is_some_and(|call| *call <= due.calls) {
+                waiting.targets.remove(target);
+            }
+        }
         if waiting.targets.is_empty() {
             waiting.causes.clear();
         }
@@ -81,33 +115,96 @@ impl Queue {
 impl Engine {
     /// Records an invalidation and applies it here. Once begun, it is carried through even if the caller goes away
     /// after the journal has it; the follower applies it then.
-    pub(crate) async fn announce(&self, targets: &[Target], cause: &Cause) -> Result<Invalidated, Error> {
+    pub(crate) async fn announce(&self, targets: &[Target], cause: &Cause) -> Result<Announced, Error> {
         if self.stop.is_cancelled() {
             return Err(Error::closed());
         }
         // At once, and whatever the journal says: the caller has written, so this node's entries are suspect.
         self.fences.fence(targets);
-        let appended = tokio::time::timeout(JOURNAL_DEADLINE, self.journal.append(&self.namespace, targets, cause));
-        match appended.await.unwrap_or_else(|late| Err(JournalError::indeterminate("no answer within 5 s", late))) {
+        let appended =
+            tokio::time::timeout(JOURNAL_DEADLINE, self.journal.append(&self.namespace, targets, cause));
+        match appended
+            .await
+            .unwrap_or_else(|late| Err(JournalError::indeterminate("no answer within 5 s", late)))
+        {
             Ok(link) => {
                 // The record is safe; if it cannot be applied now, the fence above stands until it is.
                 let _ = self.catch_up().await;
-                Ok(Invalidated::Applied { position: link.position })
+                Ok(Announced { outcome: Invalidated::Applied { position: link.position }, link: Some(link) })
             }
             Err(error) if self.queue.add(targets, cause) => {
                 tracing::warn!(namespace = %self.namespace, %error, "an invalidation is queued");
-                Ok(Invalidated::Queued)
+                Ok(Announced { outcome: Invalidated::Queued, link: None })
             }
             Err(error) => Err(error.into()),
         }
     }
 
+    /// What a value is born with that was announced so: its own record, not the newest one applied by now. Another
+    /// node's put of the key may lie between, and its record must refuse this value as this one's refuses that.
+    pub(crate) fn birth_of(&self, announced: &Announced) -> Option<Birth> {
+        match announced.link {
+            Some(link) => self.fences.locate(link),
+            None => self.fences.birth(),
+        }
+    }
+
     /// Tries once more to record what is queued.
     pub(crate) async fn drain_queue(&self) {
-        let Some((targets, cause)) = self.queue.peek() else { return };
-        let appended = tokio::time::timeout(JOURNAL_DEADLINE, self.journal.append(&self.namespace, &targets, &cause));
-        if let Ok(Ok(_)) = appended.await {
-            self.queue.done(&targets);
+        let Some(due) = self.queue.due() else { return };
+        let append = self.journal.append(&self.namespace, &due.targets, &due.cause);
+        if let Ok(Ok(_)) = tokio::time::timeout(JOURNAL_DEADLINE, append).await {
+            self.queue.done(&due);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use larder_core::key;
+
+    #[test]
+    fn a_target_queued_again_while_it_is_recorded_is_recorded_again() {
+        // A try is under way for a first write. A second write to the same target commits, and cannot be recorded
+        // either. The try succeeds: its record may have been read by others before the second write was there.
+        let (queue, cause) = (Queue::default(), Cause::new("booked"));
+        let target = Target::key("slots", key![1]);
+        assert!(queue.add(std::slice::from_ref(&target), &cause));
+        let due = queue.due().unwrap();
+        assert!(queue.add(&[target.clone(), Target::key("slots", key![2])], &cause));
+        queue.done(&due);
+        let mut left = queue.due().unwrap();
+        left.targets.sort_by_key(ToString::to_string);
+        assert_eq!(left.targets, [target, Target::key("slots", key![2])]);
+        queue.done(&left);
+        assert!(queue.due().is_none());
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn more_than_one_record_can_hold_is_recorded_in_several() {
+        let (queue, cause) = (Queue::default(), Cause::new("booked"));
+        for n in 0..20_u64 {
+            assert!(queue.add(&[Target::key("slots", key![n, "x".repeat(RETRY_BYTES_MAX / 3)])], &cause));
+        }
+        let mut tries = 0;
+        while let Some(due) = queue.due() {
+            assert!(Target::encode_many(&due.targets).len() <= RETRY_BYTES_MAX);
+            queue.done(&due);
+            tries += 1;
+        }
+        assert_eq!(tries, 10);
+    }
+
+    #[test]
+    fn the_queue_takes_all_targets_of_a_call_or_none() {
+        let (queue, cause) = (Queue::default(), Cause::new("booked"));
+        let targets: Vec<Target> = (0..=QUEUE_MAX as u64).map(|n| Target::key("slots", key![n])).collect();
+        assert!(!queue.add(&targets, &cause));
+        assert_eq!(queue.len(), 0);
+        assert!(queue.add(&targets[1..], &cause));
+        assert!(queue.add(&targets[1..], &cause), "what is in it already takes no room");
+        assert!(!queue.add(&targets[..1], &cause));
     }
 }

@@ -11,6 +11,7 @@ use larder_core::port::Nanos;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use tokio::sync::Notify;
@@ -32,6 +33,8 @@ pub(crate) struct Flight {
     plan: Mutex<FlightPlan>,
     /// Set when the loader begins; a flight that still waits for its turn has none and is never too old.
     began: OnceLock<Began>,
+    /// The key was expired while the flight ran: what it brings is expired too.
+    expired: AtomicBool,
     landed: OnceLock<Landed>,
     ended: Notify,
 }
@@ -41,6 +44,7 @@ impl Flight {
         Arc::new(Flight {
             plan: Mutex::default(),
             began: OnceLock::new(),
+            expired: AtomicBool::new(false),
             landed: OnceLock::new(),
             ended: Notify::new(),
         })
@@ -57,6 +61,10 @@ impl Flight {
     /// How the load began, once it has.
     pub(crate) fn began(&self) -> Option<Began> {
         self.began.get().copied()
+    }
+
+    pub(crate) fn is_expired(&self) -> bool {
+        self.expired.load(Ordering::SeqCst)
     }
 
     /// Ends the flight and wakes everybody. The first end counts.
@@ -118,6 +126,13 @@ impl Flights {
         is_new.then_some(flight)
     }
 
+    /// What the flight of this key brings, if there is one, is expired when it comes.
+    pub(crate) fn expire(&self, key: &Key) {
+        if let Some(flight) = self.shard(key).get(key) {
+            flight.expired.store(true, Ordering::SeqCst);
+        }
+    }
+
     /// A flight that nobody else can find: for a load inside a load of the same key.
     pub(crate) fn alone() -> Arc<Flight> {
         Flight::new()
@@ -141,18 +156,17 @@ impl Flights {
     }
 }
 
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A flight's work, run by whoever polls it, and by a task of its own once they stop before it is done.
 pub(crate) struct Driven {
-    work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    on_detach: Option<Box<dyn FnOnce(Pin<Box<dyn Future<Output = ()> + Send>>) + Send>>,
+    work: Option<Work>,
+    on_detach: Option<Box<dyn FnOnce(Work) + Send>>,
 }
 
 impl Driven {
     /// `on_detach` gets what is left of the work.
-    pub(crate) fn new(
-        work: Pin<Box<dyn Future<Output = ()> + Send>>,
-        on_detach: Box<dyn FnOnce(Pin<Box<dyn Future<Output = ()> + Send>>) + Send>,
-    ) -> Self {
+    pub(crate) fn new(work: Work, on_detach: Box<dyn FnOnce(Work) + Send>) -> Self {
         Driven { work: Some(work), on_detach: Some(on_detach) }
     }
 }

@@ -17,6 +17,8 @@ const PAGE: usize = 1024;
 const RESYNCS_MAX: usize = 4;
 /// How long one question to the journal may take.
 pub(crate) const JOURNAL_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a reader waits for a renewal, its turn included, before it goes to the origin instead.
+const CONFIRM_DEADLINE: Duration = Duration::from_secs(1);
 
 /// What is known of the journal's health.
 #[derive(Default)]
@@ -35,10 +37,13 @@ impl Engine {
     /// When the journal cannot be asked; the lease stays as it is, and lapses.
     pub(crate) async fn catch_up(&self) -> Result<Link, JournalError> {
         let asked = self.time.now();
-        let _turn = self.turn.lock().await;
-        // Whoever had the turn may have begun after this call: then that answers it.
+        // A journal that hangs must not make callers wait one after the other.
+        let turn = tokio::time::timeout(JOURNAL_DEADLINE, self.turn.lock()).await;
+        let _turn = turn.map_err(|late| JournalError::indeterminate("no answer to others for 5 s", late))?;
+        // Whoever had the turn may have begun after this call: then that answers it. Strictly after: of two readings
+        // of the clock that are the same, nobody knows which came first.
         if let (Some(since), Some(head)) = (self.fences.lease().load().since(), self.fences.head())
-            && since >= asked
+            && since > asked
         {
             return Ok(head);
         }
@@ -59,6 +64,11 @@ impl Engine {
             }
         }
         renewed
+    }
+
+    /// [`Engine::catch_up`] for a reader whose lease has lapsed; whether it succeeded in time.
+    pub(crate) async fn confirm_lease(&self) -> bool {
+        matches!(tokio::time::timeout(CONFIRM_DEADLINE, self.catch_up()).await, Ok(Ok(_)))
     }
 
     async fn renew(&self) -> Result<Link, JournalError> {

@@ -1,15 +1,15 @@
 //! What becomes of a load's answer: the entry it makes, and whether memory keeps it.
 
+use super::flights::Flight;
 use super::nested::Gathered;
 use super::tiers::is_worth_keeping;
 use super::{Answer, Engine, Scope};
 use crate::error::Error;
-use crate::memory::{Entry, Key, OVERHEAD_BYTES, Value};
+use crate::memory::{Entry, Key, Rest, Value};
 use crate::observe::Count;
 use larder_core::expiry::Times;
 use larder_core::{Birth, Override};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 impl Engine {
     /// The entry an answer makes, and whether it is to be kept.
@@ -23,14 +23,14 @@ impl Engine {
         previous: Option<&Arc<Entry>>,
     ) -> Result<(Arc<Entry>, bool), Error> {
         let value = match answer {
-            Answer::Value(value) => Some(value),
-            Answer::Absent => None,
+            Answer::Value(value) => value,
+            Answer::Absent => Value::Absent,
             Answer::Failed(why) => {
                 scope.stats.add(Count::LoadFailed);
                 return Err(Error::declined(why));
             }
             Answer::NotModified => {
-                let Some(previous) = previous.filter(|previous| previous.value.is_some()) else {
+                let Some(previous) = previous.filter(|previous| previous.value().is_some()) else {
                     scope.stats.add(Count::LoadFailed);
                     return Err(Error::not_modified());
                 };
@@ -40,7 +40,7 @@ impl Engine {
                 gathered.also.extend(previous.dependencies.also().iter().cloned());
                 gathered.inherited.inherit(&previous.dependencies);
                 gathered.unnamable |= previous.unnamable;
-                previous.value.clone()
+                Value::Of(previous.clone())
             }
         };
         Ok(self.entry(scope, key, gathered.oldest_birth(born), gathered, value))
@@ -53,34 +53,28 @@ impl Engine {
         key: &Key,
         born: Option<Birth>,
         gathered: &Gathered,
-        value: Option<Value>,
+        value: Value,
     ) -> (Arc<Entry>, bool) {
         let now = self.time.now();
-        let value_bytes = value.as_ref().map_or(0, |value| scope.codec.weigh(value));
+        let value_bytes = value.as_any().map_or(0, |value| scope.codec.weigh(value));
         let fits = value_bytes <= scope.policy.value_bytes_max;
         if !fits {
             scope.stats.add(Count::TooLarge);
         }
-        let times = self.times(scope, now, gathered.said, value.is_some());
+        let times = self.times(scope, now, gathered.said, !value.is_absent());
         let keep = fits && born.is_some() && !gathered.do_not_store && is_worth_keeping(&times, now);
         let mut dependencies = self.fences.dependencies(&scope.path_of(key), &gathered.tags, &gathered.also);
         dependencies.inherit(&gathered.inherited);
-        let names = gathered.tags.iter().map(|tag| size_of_val(tag) + tag.segments().heap_bytes()).sum::<usize>();
-        let weight = OVERHEAD_BYTES
-            + value_bytes
-            + (names + dependencies.heap_bytes() + key.segments.heap_bytes()) as u64;
-        let entry = Entry {
-            checked: AtomicU64::new(0),
-            born,
-            times,
+        let entry = value.file(Rest {
             dependencies,
-            value,
+            times,
             gate: Default::default(),
+            born,
             tags: gathered.tags.as_slice().into(),
             unnamable: gathered.unnamable,
-            weight,
-        };
-        (Arc::new(entry), keep)
+            value_bytes,
+        });
+        (entry, keep)
     }
 
     fn times(&self, scope: &Scope, now: u64, said: Override, is_value: bool) -> Times {
@@ -91,11 +85,61 @@ impl Engine {
         scope.policy.expiry.negative_times(now, said).unwrap_or(unkept)
     }
 
+    /// Keeps what a flight brought, expired if the key was expired meanwhile; returns what is to be stored.
+    pub(crate) fn keep_landed(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        flight: &Flight,
+        entry: &Arc<Entry>,
+    ) -> Arc<Entry> {
+        let expired = || Value::Of(entry.clone()).file(entry.expired(self.time.now()));
+        let mut kept = if flight.is_expired() { expired() } else { entry.clone() };
+        self.keep(scope, key, &kept);
+        // Expired between the look and the keeping: whoever did it may not have found the entry yet.
+        if flight.is_expired() && Arc::ptr_eq(&kept, entry) {
+            kept = expired();
+            self.keep(scope, key, &kept);
+        }
+        kept
+    }
+
+    /// Ends the TTL of what a key's flight, if it has one, will bring.
+    pub(crate) fn expire_flight(&self, key: &Key) {
+        self.flights.expire(key);
+    }
+
+    /// The origin has nothing under the key any more, and the region does not remember absences: what the tiers still
+    /// have of it goes, or it would be served as stale, or as a fallback, after the origin said that it is gone.
+    pub(crate) fn forget_if_gone(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        key: &Key,
+        entry: &Arc<Entry>,
+        previous: Option<&Arc<Entry>>,
+    ) {
+        if entry.value().is_some() || previous.is_none() {
+            return;
+        }
+        if self.memory.peek(key).is_some_and(|there| there.local() <= entry.local()) {
+            self.memory.remove(key);
+        }
+        self.unstore_later(scope, key);
+    }
+
+    /// Whether memory holds this key's entry as it is here, or a newer one.
+    pub(crate) fn is_superseded(&self, key: &Key, entry: &Arc<Entry>) -> bool {
+        self.memory
+            .peek(key)
+            .is_some_and(|there| there.local() >= entry.local() && there.times.created >= entry.times.created)
+    }
+
     /// Puts an entry into memory, unless the rule already refuses it or what is there was born later. Neither check
     /// is needed for safety; they spare good entries from bad ones.
     pub(crate) fn keep(&self, scope: &Scope, key: &Key, entry: &Arc<Entry>) {
-        let verdict =
-            self.fences.check_local(entry.local(), &entry.dependencies, &entry.checked, || scope.path_of(key));
+        let verdict = self
+            .fences
+            .check_local(entry.local(), &entry.dependencies, &entry.checked, || scope.path_of(key));
         if !verdict.is_fresh() {
             scope.stats.add(Count::RejectedByRule);
             return;
@@ -103,8 +147,12 @@ impl Engine {
         if self.memory.peek(key).is_some_and(|there| there.local() > entry.local()) {
             return;
         }
-        if !self.memory.insert(key.clone(), entry.clone()) {
+        if !self.memory.insert(key, entry.clone()) {
             scope.stats.add(Count::TooLarge);
+        }
+        // A load that outlived the close: memory was cleared before, and nobody follows the journal any more.
+        if self.stop.is_cancelled() {
+            self.memory.remove(key);
         }
     }
 }

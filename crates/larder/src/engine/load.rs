@@ -43,13 +43,18 @@ impl Engine {
             if let (Err(_), Some(previous)) = (&landed, &previous) {
                 previous.gate.failed(engine.time.now(), &scope.policy.expiry);
             }
-            if let Ok((entry, true)) = &landed {
-                engine.keep(&scope, &key, entry);
-            }
+            let stored = match &landed {
+                Ok((entry, true)) => Some(engine.keep_landed(&scope, &key, &flight, entry)),
+                Ok((entry, false)) => {
+                    engine.forget_if_gone(&scope, &key, entry, previous.as_ref());
+                    None
+                }
+                Err(_) => None,
+            };
             landing.land(0, landed.as_ref().map(|(entry, _)| entry.clone()).map_err(Clone::clone));
             drop(landing);
-            if let Ok((entry, true)) = &landed {
-                engine.store_later(&scope, &key, entry);
+            if let Some(entry) = stored {
+                engine.store_later(&scope, &key, &entry);
             }
         };
         let engine = self.clone();
@@ -72,11 +77,13 @@ impl Engine {
         loader: Loader,
     ) -> Result<(Arc<Entry>, bool), Error> {
         let (source, previous_given) = (scope.source.identity(), previous.cloned());
-        let state =
-            LoadState::new(self.identity(), scope.tenant_path.clone(), source, vec![key.clone()]);
-        let load = self.run_loader(scope, state.clone(), |born, at| flight.begin(born, at), |state| {
-            loader(state, previous_given)
-        });
+        let state = LoadState::new(self.identity(), scope.tenant_path.clone(), source, vec![key.clone()]);
+        let load = self.run_loader(
+            scope,
+            state.clone(),
+            |born, at| flight.begin(born, at),
+            |state| loader(state, previous_given),
+        );
         let (born, answer) = load.await?;
         let mut gathered = state.gathered(0);
         self.compose(scope, key, born, &mut gathered, answer, previous)

@@ -16,18 +16,20 @@ mod read;
 mod scope;
 mod tiers;
 
+pub(crate) use announce::Announced;
 pub use announce::Invalidated;
-pub use limits::SourceLimits;
-pub(crate) use batch::{BatchLoader, BatchRead};
+pub(crate) use batch::{BatchAnswers, BatchFuture, BatchLoader};
 pub(crate) use follow::follow;
 pub(crate) use limits::SourceLimit;
+pub use limits::SourceLimits;
 pub(crate) use load::{Answer, LoadFuture, Loader};
 pub(crate) use nested::LoadState;
 pub(crate) use scope::{Scope, ValueCodec};
 pub(crate) use tiers::Tier;
+use tiers::Turns;
 
 use crate::clock::Time;
-use crate::memory::{Entry, Key, Memory};
+use crate::memory::{Head, Key, Memory};
 use crate::observe::{JournalSnapshot, MemorySnapshot};
 use announce::Queue;
 use flights::Flights;
@@ -61,6 +63,7 @@ pub(crate) struct Engine {
     bound_min: AtomicU64,
     tightened: Arc<Notify>,
     store_writes: Arc<Semaphore>,
+    store_turns: Turns,
     tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     runtime: Handle,
@@ -96,6 +99,7 @@ impl Engine {
             bound_min: AtomicU64::new(30_000_000_000),
             tightened: Arc::default(),
             store_writes: Arc::new(Semaphore::new(STORE_WRITES_MAX)),
+            store_turns: Turns::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             runtime: parts.runtime,
@@ -106,12 +110,19 @@ impl Engine {
     /// The rule and the lease on one entry: `confirmed` must have been loaded before the entry was looked at; the
     /// clock is read last, and that reading is returned.
     #[inline]
-    pub(crate) fn judge(&self, scope: &Scope, key: &Key, entry: &Entry, confirmed: Confirmed) -> (Verdict, Nanos) {
+    pub(crate) fn judge(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        entry: &Head,
+        confirmed: Confirmed,
+    ) -> (Verdict, Nanos) {
         let born = entry.local();
-        let verdict = self.fences.check_local(born, &entry.dependencies, &entry.checked, || scope.path_of(key));
+        let verdict =
+            self.fences.check_local(born, &entry.dependencies, &entry.checked, || scope.path_of(key));
         #[cfg(larder_seeded_bug = "lease_after_rule")]
         let confirmed = self.fences.lease().load();
-        let now = self.time.now();
+        let now = if scope.bound.needs_lease() { self.time.now() } else { self.time.coarse() };
         (scope.bound.admit(confirmed, verdict, now), now)
     }
 
@@ -137,8 +148,19 @@ impl Engine {
         );
     }
 
+    /// Runs work in the background to its end, whether or not its result is waited for.
+    pub(crate) fn spawn_returning<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.tasks.spawn_on(work, &self.runtime)
+    }
+
     /// Lets background work finish for up to `patience`, then stops what is left, the stores and the journal.
     pub(crate) async fn close(&self, patience: Duration) {
+        if self.stop.is_cancelled() {
+            return self.tasks.wait().await;
+        }
         self.tasks.close();
         let finished = tokio::time::timeout(patience, self.finish_up()).await;
         if finished.is_err() {
@@ -155,10 +177,10 @@ impl Engine {
 
     async fn finish_up(&self) {
         self.drain_queue().await;
-        // Every permit back: every write to a store has ended.
-        if let Ok(all) = self.store_writes.acquire_many(STORE_WRITES_MAX as u32).await {
-            all.forget();
-        }
+        // Every permit back: every write to a store has ended. Then none is given out any more.
+        let ended = self.store_writes.acquire_many(STORE_WRITES_MAX as u32).await;
+        self.store_writes.close();
+        drop(ended);
         while self.flights.len() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -3,14 +3,22 @@
 //! While a loader runs, the task carries its load's state; every read of a region adds what it was served to it.
 //! Tasks that the loader spawns do not carry it: read before spawning, or name the tags by hand.
 
-use crate::memory::{Entry, Key};
+use crate::memory::{Head, Key};
 use larder_core::{Birth, Dependencies, Override, Path, Tag};
+use std::cell::Cell;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// More tags, or more entries, than this: the value is returned but not kept.
 const NAMES_MAX: usize = 1024;
+
+thread_local! {
+    /// Whether a load is being polled on this thread; what the load is, `LOADING` knows.
+    static IS_LOADING: Cell<bool> = const { Cell::new(false) };
+}
 
 tokio::task_local! {
     static LOADING: Arc<LoadState>;
@@ -62,13 +70,32 @@ impl LoadState {
 
 /// Runs a loader's future as this load.
 pub(crate) async fn within<F: Future>(state: Arc<LoadState>, future: F) -> F::Output {
-    LOADING.scope(state, future).await
+    Marked(Box::pin(LOADING.scope(state, future))).await
 }
 
-/// Whether the task is running a load.
+/// A future during whose polls the thread is marked as running a load.
+struct Marked<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for Marked<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        /// Put back even when the loader panics.
+        struct Before(bool);
+        impl Drop for Before {
+            fn drop(&mut self) {
+                IS_LOADING.set(self.0);
+            }
+        }
+        let _before = Before(IS_LOADING.replace(true));
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// Whether the task is running a load. Asked on every hit: one load from a cell of the thread.
 #[inline]
 pub(crate) fn is_loading() -> bool {
-    LOADING.try_with(|_| ()).is_ok()
+    IS_LOADING.get()
 }
 
 /// Whether the task is already loading this key: waiting for that load would be waiting for itself.
@@ -83,7 +110,13 @@ pub(crate) fn holds_place_at(source: usize) -> bool {
 
 /// Adds an entry served inside a load to what that load's entry depends on.
 #[cold]
-pub(crate) fn served(engine: usize, tenant: &Path, key: impl FnOnce() -> Path, entry: &Entry, remaining: Duration) {
+pub(crate) fn served(
+    engine: usize,
+    tenant: &Path,
+    key: impl FnOnce() -> Path,
+    entry: &Head,
+    remaining: Duration,
+) {
     let Ok(state) = LOADING.try_with(Arc::clone) else { return };
     let key = (state.engine == engine).then(key);
     for at in 0..state.keys.len() {
@@ -96,7 +129,7 @@ pub(crate) fn served(engine: usize, tenant: &Path, key: impl FnOnce() -> Path, e
 }
 
 impl Gathered {
-    fn inherit(&mut self, key: &Path, same_tenant: bool, entry: &Entry) {
+    fn inherit(&mut self, key: &Path, same_tenant: bool, entry: &Head) {
         self.oldest = Some(match (self.oldest, entry.born) {
             (None, born) => born,
             (Some(Some(oldest)), Some(born)) => Some(oldest.min(born)),

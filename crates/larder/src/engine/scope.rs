@@ -1,19 +1,19 @@
 //! One region of one tenant, as the engine knows it: its names, its policy, its instruments; no type.
 
-use crate::codec::CodecError;
+use crate::codec::{Codec, CodecError};
 use crate::memory::{Key, Value};
 use crate::observe::RegionStats;
 use crate::policy::Policy;
 use larder_core::{Bound, Path, Tenant};
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::sync::Arc;
 
 /// The region's type, hidden: turning its values into bytes and back.
 pub(crate) trait ValueCodec: Send + Sync {
-    fn encode(&self, value: &Value) -> Result<Vec<u8>, CodecError>;
-    fn decode(&self, codec: u8, bytes: &[u8]) -> Result<Value, CodecError>;
+    fn encode(&self, value: &dyn Any) -> Result<Vec<u8>, CodecError>;
+    fn decode(&self, codec: Codec, bytes: &[u8]) -> Result<Value, CodecError>;
     /// Bytes the value takes, as near as can be told without a store.
-    fn weigh(&self, value: &Value) -> u64;
+    fn weigh(&self, value: &dyn Any) -> u64;
 }
 
 pub(crate) struct Scope {

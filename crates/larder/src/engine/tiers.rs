@@ -5,19 +5,35 @@
 
 use super::breaker::Breaker;
 use super::{Engine, Scope};
-use crate::codec::Compression;
-use crate::memory::{Entry, Key, OVERHEAD_BYTES};
+use crate::codec::{Codec, Compression};
+use crate::memory::{Entry, Key, Rest, Value};
 use crate::observe::{Count, StoreCount, StoreSnapshot, StoreStats};
 use larder_core::expiry::{Times, nanos};
 use larder_core::port::{Nanos, Store, StoreError, Stored};
 use larder_core::{Content, Envelope, EnvelopeHead, Limits, Segments};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// How long one operation of a store may take.
 const STORE_DEADLINE: Duration = Duration::from_secs(2);
 const MS: Nanos = 1_000_000;
+
+/// Whose turn it is to write a key to the stores: a store may carry out two writes of one key in any order.
+pub(crate) struct Turns(Box<[Mutex<()>]>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Turns((0..64).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl Turns {
+    /// Waits for those who came before.
+    async fn of(&self, key: &Key) -> MutexGuard<'_, ()> {
+        self.0[(key.hash >> 48) as usize % self.0.len()].lock().await
+    }
+}
 
 /// One store with what is known of its health.
 pub(crate) struct Tier {
@@ -99,21 +115,21 @@ impl Engine {
             if entry.is_none() {
                 scope.stats.add(Count::RejectedStored);
             }
-            entry.map(Arc::new)
+            entry
         });
         Ok(entries.collect())
     }
 
     /// The entry in these bytes. `None` when they are not a sound envelope of this key and schema.
-    fn revive(&self, scope: &Scope, key: &Key, name: &[u8], bytes: &[u8]) -> Option<Entry> {
+    fn revive(&self, scope: &Scope, key: &Key, name: &[u8], bytes: &[u8]) -> Option<Arc<Entry>> {
         let limits = Limits { raw_bytes_max: scope.policy.value_bytes_max, ..Limits::default() };
         let envelope = Envelope::decode(bytes, name, &limits).ok()?;
         envelope.check_schema(scope.schema).ok()?;
         let value = match &envelope.content {
-            Content::Absent => None,
+            Content::Absent => Value::Absent,
             Content::Value { codec, packing, body } => {
                 let raw = Compression::unpack(*packing, body, limits.raw_bytes_max).ok()?;
-                Some(scope.codec.decode(*codec, &raw).ok()?)
+                scope.codec.decode(Codec::from_id(*codec)?, &raw).ok()?
             }
         };
         let EnvelopeHead { stamp, tags, also, .. } = &envelope.head;
@@ -122,21 +138,15 @@ impl Engine {
         #[cfg(larder_seeded_bug = "promotion_restamps")]
         let born = self.fences.birth().or(born);
         let dependencies = self.fences.dependencies(&scope.path_of(key), tags, also);
-        let weight = OVERHEAD_BYTES
-            + envelope.content.raw_bytes()
-            + dependencies.heap_bytes() as u64
-            + key.segments.heap_bytes() as u64;
-        Some(Entry {
-            checked: AtomicU64::new(0),
-            born,
-            times: self.local_times(scope, &envelope.head),
+        Some(value.file(Rest {
             dependencies,
-            value,
+            times: self.local_times(scope, &envelope.head),
             gate: Default::default(),
+            born,
             tags: tags.as_slice().into(),
             unnamable: false,
-            weight,
-        })
+            value_bytes: envelope.content.raw_bytes(),
+        }))
     }
 
     fn local_times(&self, scope: &Scope, head: &EnvelopeHead) -> Times {
@@ -166,13 +176,35 @@ impl Engine {
         if self.stores_of(scope) == 0 || entry.unnamable {
             return;
         }
+        let (engine, scope, key, entry) = (self.clone(), scope.clone(), key.clone(), entry.clone());
+        self.write_later(async move {
+            // Memory may hold another by now: expired by the application, or loaded since. That one is written too.
+            let replaced = |there: Arc<Entry>| !Arc::ptr_eq(&there, &entry);
+            if engine.memory.peek(&key).is_some_and(replaced) && engine.is_superseded(&key, &entry) {
+                return;
+            }
+            let _ = engine.store_now(&scope, &key, &*entry).await;
+        });
+    }
+
+    /// Removes a key from all stores in the background, under the same bound as writes.
+    pub(crate) fn unstore_later(self: &Arc<Self>, scope: &Arc<Scope>, key: &Key) {
+        if self.stores_of(scope) == 0 {
+            return;
+        }
+        let (engine, scope, key) = (self.clone(), scope.clone(), key.clone());
+        self.write_later(async move {
+            let _ = engine.unstore(&scope, &key).await;
+        });
+    }
+
+    fn write_later(&self, write: impl Future<Output = ()> + Send + 'static) {
         let Ok(place) = self.store_writes.clone().try_acquire_owned() else {
             self.tiers.iter().for_each(|tier| tier.stats.add(StoreCount::Dropped, 1));
             return;
         };
-        let (engine, scope, key, entry) = (self.clone(), scope.clone(), key.clone(), entry.clone());
         self.spawn(async move {
-            let _ = engine.store_now(&scope, &key, &entry).await;
+            write.await;
             drop(place);
         });
     }
@@ -180,6 +212,7 @@ impl Engine {
     /// Writes an entry to all stores; the first error, if any, after all were tried.
     pub(crate) async fn store_now(&self, scope: &Scope, key: &Key, entry: &Entry) -> Result<(), StoreError> {
         let Some(stored) = self.envelop(scope, key, entry) else { return Ok(()) };
+        let _turn = self.store_turns.of(key).await;
         let mut result = Ok(());
         for tier in &self.tiers {
             tier.stats.add(StoreCount::Put, 1);
@@ -191,7 +224,7 @@ impl Engine {
     fn envelop(&self, scope: &Scope, key: &Key, entry: &Entry) -> Option<Stored> {
         let stamp = entry.born?.stamp;
         let (packing, body);
-        let content = match &entry.value {
+        let content = match entry.value() {
             None => Content::Absent,
             Some(value) => {
                 let Ok(raw) = scope.codec.encode(value) else {
@@ -223,9 +256,10 @@ impl Engine {
         Some(Stored { key: name, bytes, expires_ms })
     }
 
-    /// Removes keys from all stores; the first error, if any, after all were tried.
-    pub(crate) async fn unstore(&self, scope: &Scope, keys: &[Key]) -> Result<(), StoreError> {
-        let names: Vec<Vec<u8>> = keys.iter().map(|key| self.store_key(scope, key)).collect();
+    /// Removes a key from all stores; the first error, if any, after all were tried.
+    pub(crate) async fn unstore(&self, scope: &Scope, key: &Key) -> Result<(), StoreError> {
+        let names = [self.store_key(scope, key)];
+        let _turn = self.store_turns.of(key).await;
         let mut result = Ok(());
         for tier in &self.tiers {
             result = result.and(tier.run(self, tier.store.remove_many(&names)).await);

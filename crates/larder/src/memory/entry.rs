@@ -1,41 +1,240 @@
-//! Entries as memory holds them: what a hit needs in the first cache line or two, the rest behind it.
+//! Entries as memory holds them: one allocation with what every hit reads and the value side by side, and a box with
+//! the rest.
+//!
+//! Memory holds entries of all regions, so their types are hidden behind [`Cached`]; a region gets its own type back
+//! by a checked downcast, never by trust.
 
 use larder_core::expiry::Times;
 use larder_core::plan::RefreshGate;
+use larder_core::port::Nanos;
 use larder_core::{Birth, Dependencies, Tag};
 use std::any::Any;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-/// A cached value of any type; the region knows which.
-pub(crate) type Value = Arc<dyn Any + Send + Sync>;
+/// An entry of any type; what the engine and the memory tier pass around as `Arc<Entry>`.
+pub(crate) type Entry = dyn Cached;
 
-/// One entry. Shared by the memory tier and by whoever was served it; never changed, save for what it remembers
-/// of checks.
-pub(crate) struct Entry {
+/// What every entry can do, whatever its value's type.
+pub(crate) trait Cached: Send + Sync {
+    fn head(&self) -> &Head;
+    /// The value, unless the origin has nothing under the key.
+    fn value(&self) -> Option<&dyn Any>;
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    /// Another entry with this one's value.
+    fn with_head(self: Arc<Self>, head: Head) -> Arc<Entry>;
+}
+
+impl Deref for dyn Cached {
+    type Target = Head;
+
+    #[inline]
+    fn deref(&self) -> &Head {
+        self.head()
+    }
+}
+
+/// What is known of an entry besides its value: first what every hit reads.
+#[repr(C)]
+pub(crate) struct Head {
     /// As of when the rule last called it fresh; see `Fences::check`.
     pub(crate) checked: AtomicU64,
+    /// The number it was born with in this process; 0, below every floor, when it has no stamp.
+    local: u64,
+    /// Before this a hit has nothing to think about; `times.refresh` once more.
+    fresh_until: Nanos,
+    rest: Box<Rest>,
+}
+
+/// What is read when something was applied since the last check, or on the slow paths.
+pub(crate) struct Rest {
+    pub(crate) dependencies: Dependencies,
+    pub(crate) times: Times,
+    pub(crate) gate: RefreshGate,
     /// What it was born with. `None`: it may be returned to its own reader, never kept.
     pub(crate) born: Option<Birth>,
-    pub(crate) times: Times,
-    pub(crate) dependencies: Dependencies,
-    /// `None`: the origin has nothing under the key.
-    pub(crate) value: Option<Value>,
-    pub(crate) gate: RefreshGate,
     pub(crate) tags: Arc<[Tag]>,
     /// Some of what it depends on cannot be named in a store: memory only.
     pub(crate) unnamable: bool,
-    /// Bytes it is counted as.
-    pub(crate) weight: u64,
+    /// Bytes the value takes, roughly.
+    pub(crate) value_bytes: u64,
 }
 
-/// What an entry takes besides its value: its own fields, its key, and its place in the table.
-pub(crate) const OVERHEAD_BYTES: u64 = 96 + size_of::<Entry>() as u64 + size_of::<super::Key>() as u64;
+/// What an entry takes besides its value: its own fields and its place in the table.
+const OVERHEAD_BYTES: u64 = 96 + (size_of::<Head>() + size_of::<Rest>()) as u64;
 
-impl Entry {
+impl Head {
+    pub(crate) fn new(rest: Rest) -> Self {
+        Head {
+            checked: AtomicU64::new(0),
+            local: rest.born.map_or(0, |born| born.local),
+            fresh_until: rest.times.refresh,
+            rest: Box::new(rest),
+        }
+    }
+
     /// The number it was born with in this process; below every floor when it has no stamp.
     #[inline]
     pub(crate) fn local(&self) -> u64 {
-        self.born.map_or(0, |born| born.local)
+        self.local
+    }
+
+    /// Whether a hit at `now` has nothing to think about: neither stale nor due for a refresh.
+    #[inline]
+    pub(crate) fn is_fresh_at(&self, now: Nanos) -> bool {
+        now < self.fresh_until
+    }
+
+    /// Bytes the entry is counted as.
+    pub(crate) fn weight(&self) -> u64 {
+        let tags = self.tags.iter().map(|tag| size_of_val(tag) + tag.segments().heap_bytes()).sum::<usize>();
+        let heap = tags + self.dependencies.heap_bytes();
+        OVERHEAD_BYTES + self.value_bytes + heap as u64
+    }
+}
+
+impl Deref for Head {
+    type Target = Rest;
+
+    #[inline]
+    fn deref(&self) -> &Rest {
+        &self.rest
+    }
+}
+
+impl Rest {
+    /// The same entry, past its TTL.
+    pub(crate) fn expired(&self, now: Nanos) -> Rest {
+        Rest {
+            dependencies: self.dependencies.clone(),
+            times: self.times.expired(now),
+            gate: RefreshGate::default(),
+            born: self.born,
+            tags: self.tags.clone(),
+            unnamable: self.unnamable,
+            value_bytes: self.value_bytes,
+        }
+    }
+}
+
+/// An entry of a region of `T`.
+#[repr(C)]
+pub(crate) struct Typed<T> {
+    pub(crate) head: Head,
+    value: Held<T>,
+}
+
+enum Held<T> {
+    Own(T),
+    /// The value of an older entry, which never holds another's itself.
+    Of(Arc<Typed<T>>),
+}
+
+impl<T> Typed<T> {
+    #[inline]
+    pub(crate) fn value(&self) -> &T {
+        match &self.value {
+            Held::Own(value) => value,
+            Held::Of(older) => older.value(),
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Cached for Typed<T> {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn value(&self) -> Option<&dyn Any> {
+        Some(Typed::<T>::value(self))
+    }
+
+    #[inline]
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn with_head(self: Arc<Self>, head: Head) -> Arc<Entry> {
+        let owner = match &self.value {
+            Held::Own(_) => self,
+            Held::Of(older) => older.clone(),
+        };
+        Arc::new(Typed { head, value: Held::Of(owner) })
+    }
+}
+
+/// "The origin has nothing under this key", for regions of any type.
+struct Absent(Head);
+
+impl Cached for Absent {
+    fn head(&self) -> &Head {
+        &self.0
+    }
+
+    fn value(&self) -> Option<&dyn Any> {
+        None
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn with_head(self: Arc<Self>, head: Head) -> Arc<Entry> {
+        Arc::new(Absent(head))
+    }
+}
+
+/// A value on its way into an entry, its type hidden.
+pub(crate) trait Unfiled: Send + Sync {
+    fn value(&self) -> &dyn Any;
+    fn file(self: Box<Self>, head: Head) -> Arc<Entry>;
+}
+
+/// What an entry is made of besides its head.
+pub(crate) enum Value {
+    New(Box<dyn Unfiled>),
+    /// That of another entry.
+    Of(Arc<Entry>),
+    Absent,
+}
+
+struct New<T>(T);
+
+impl<T: Send + Sync + 'static> Unfiled for New<T> {
+    fn value(&self) -> &dyn Any {
+        &self.0
+    }
+
+    fn file(self: Box<Self>, head: Head) -> Arc<Entry> {
+        Arc::new(Typed { head, value: Held::Own(self.0) })
+    }
+}
+
+impl Value {
+    pub(crate) fn new<T: Send + Sync + 'static>(value: T) -> Self {
+        Value::New(Box::new(New(value)))
+    }
+
+    pub(crate) fn as_any(&self) -> Option<&dyn Any> {
+        match self {
+            Value::New(value) => Some(value.value()),
+            Value::Of(entry) => entry.value(),
+            Value::Absent => None,
+        }
+    }
+
+    pub(crate) fn is_absent(&self) -> bool {
+        self.as_any().is_none()
+    }
+
+    /// The entry of this value and this head.
+    pub(crate) fn file(self, rest: Rest) -> Arc<Entry> {
+        let head = Head::new(rest);
+        match self {
+            Value::New(value) => value.file(head),
+            Value::Of(entry) => entry.with_head(head),
+            Value::Absent => Arc::new(Absent(head)),
+        }
     }
 }

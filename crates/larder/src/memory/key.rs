@@ -33,8 +33,8 @@ static SEED: LazyLock<SeedableRandomState> = LazyLock::new(SeedableRandomState::
 #[inline]
 fn hash(scope: u32, bytes: &[u8]) -> u64 {
     let mut hasher = SEED.build_hasher();
-    hasher.write_u32(scope);
     hasher.write(bytes);
+    hasher.write_u32(scope);
     hasher.finish()
 }
 

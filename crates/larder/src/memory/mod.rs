@@ -7,13 +7,14 @@
 mod entry;
 mod key;
 
-pub(crate) use entry::{Entry, OVERHEAD_BYTES, Value};
-pub use key::Key;
+pub(crate) use entry::{Entry, Head, Rest, Typed, Value};
 pub(crate) use key::Carried;
+pub use key::Key;
 
 use quick_cache::sync::Cache;
-use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
+use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter};
 use smallvec::SmallVec;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -49,8 +50,77 @@ impl Bytes {
 
 /// The memory tier.
 pub(crate) struct Memory {
-    cache: Cache<Key, Arc<Entry>, Weight, Carried, Evictions>,
-    evicted: Arc<AtomicU64>,
+    cache: Cache<Filed, Arc<Entry>, Weight, Carried, Evictions>,
+    /// Entries the table let go of: evicted, or replaced by another of the same key, which it does not tell apart.
+    let_go: Arc<AtomicU64>,
+    replaced: AtomicU64,
+}
+
+/// The key an entry is filed under: small, so that the table stays small, and near what a hit reads next.
+struct Filed {
+    hash: u64,
+    scope: u32,
+    name: Name,
+}
+
+/// A key's segments: short ones in the table itself.
+#[derive(PartialEq, Eq)]
+enum Name {
+    Short(u8, [u8; SHORT_BYTES]),
+    Long(Box<[u8]>),
+}
+
+const SHORT_BYTES: usize = 22;
+
+impl Filed {
+    fn under(key: &Key) -> Self {
+        let bytes = key.segments.as_bytes();
+        let name = if bytes.len() <= SHORT_BYTES {
+            let mut short = [0; SHORT_BYTES];
+            short[..bytes.len()].copy_from_slice(bytes);
+            Name::Short(bytes.len() as u8, short)
+        } else {
+            Name::Long(bytes.into())
+        };
+        Filed { hash: key.hash, scope: key.scope, name }
+    }
+
+    /// Bytes outside the table.
+    fn heap_bytes(&self) -> u64 {
+        match &self.name {
+            Name::Short(..) => 0,
+            Name::Long(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
+impl PartialEq for Filed {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.scope == other.scope && self.name == other.name
+    }
+}
+
+impl Eq for Filed {}
+
+impl Hash for Filed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Equivalent<Filed> for Key {
+    #[inline]
+    fn equivalent(&self, filed: &Filed) -> bool {
+        self.hash == filed.hash
+            && self.scope == filed.scope
+            && match &filed.name {
+                // All of both, padding included: no loop, no call.
+                Name::Short(len, bytes) => self.segments.as_padded().is_some_and(|(own_len, own)| {
+                    own_len == *len && own.first_chunk::<SHORT_BYTES>() == Some(bytes)
+                }),
+                Name::Long(bytes) => self.segments.as_bytes() == &**bytes,
+            }
+    }
 }
 
 /// Bytes, but never less than what keeps the number of entries within its cap.
@@ -59,20 +129,20 @@ struct Weight {
     least: u64,
 }
 
-impl Weighter<Key, Arc<Entry>> for Weight {
-    fn weight(&self, _key: &Key, entry: &Arc<Entry>) -> u64 {
-        entry.weight.max(self.least)
+impl Weighter<Filed, Arc<Entry>> for Weight {
+    fn weight(&self, key: &Filed, entry: &Arc<Entry>) -> u64 {
+        (key.heap_bytes() + entry.weight()).max(self.least)
     }
 }
 
 #[derive(Clone)]
 struct Evictions(Arc<AtomicU64>);
 
-impl Lifecycle<Key, Arc<Entry>> for Evictions {
+impl Lifecycle<Filed, Arc<Entry>> for Evictions {
     /// What was evicted, dropped after the shard's lock is released: values may be large.
     type RequestState = SmallVec<[Arc<Entry>; 2]>;
 
-    fn on_evict(&self, state: &mut Self::RequestState, _key: Key, entry: Arc<Entry>) {
+    fn on_evict(&self, state: &mut Self::RequestState, _key: Filed, entry: Arc<Entry>) {
         self.0.fetch_add(1, Ordering::Relaxed);
         state.push(entry);
     }
@@ -85,15 +155,19 @@ impl Memory {
         let least = entries_max.map_or(1, |entries| bytes_max.div_ceil(entries.max(1)));
         // Only a hint, but a low one makes quick_cache use fewer shards.
         let expected = (bytes_max / least.max(1024)).clamp(SHARDS as u64 * 32, 1 << 22) as usize;
-        let evicted = Arc::new(AtomicU64::new(0));
+        let let_go = Arc::new(AtomicU64::new(0));
         let options = OptionsBuilder::new()
             .shards(SHARDS)
             .estimated_items_capacity(expected)
             .weight_capacity(bytes_max)
             .build()
             .unwrap_or_else(|error| unreachable!("all required options are set: {error}"));
-        let lifecycle = Evictions(evicted.clone());
-        Memory { cache: Cache::with_options(options, Weight { least }, Carried::default(), lifecycle), evicted }
+        let lifecycle = Evictions(let_go.clone());
+        Memory {
+            cache: Cache::with_options(options, Weight { least }, Carried::default(), lifecycle),
+            let_go,
+            replaced: AtomicU64::new(0),
+        }
     }
 
     #[inline]
@@ -107,12 +181,16 @@ impl Memory {
     }
 
     /// Keeps an entry, replacing what the key held. False when it is larger than a shard and was not kept.
-    pub(crate) fn insert(&self, key: Key, entry: Arc<Entry>) -> bool {
-        if entry.weight > self.cache.shard_capacity() {
-            self.cache.remove(&key);
+    pub(crate) fn insert(&self, key: &Key, entry: Arc<Entry>) -> bool {
+        let filed = Filed::under(key);
+        if filed.heap_bytes() + entry.weight() > self.cache.shard_capacity() {
+            self.cache.remove(key);
             return false;
         }
-        self.cache.insert(key, entry);
+        if self.cache.contains_key(key) {
+            self.replaced.fetch_add(1, Ordering::Relaxed);
+        }
+        self.cache.insert(filed, entry);
         true
     }
 
@@ -137,6 +215,7 @@ impl Memory {
     }
 
     pub(crate) fn evicted(&self) -> u64 {
-        self.evicted.load(Ordering::Relaxed)
+        let replaced = self.replaced.load(Ordering::Relaxed);
+        self.let_go.load(Ordering::Relaxed).saturating_sub(replaced)
     }
 }

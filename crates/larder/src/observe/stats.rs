@@ -112,7 +112,7 @@ counters! {
     }
 }
 
-pub(crate) struct Cells<const N: usize>([AtomicU64; N]);
+struct Cells<const N: usize>([AtomicU64; N]);
 
 impl<const N: usize> Default for Cells<N> {
     fn default() -> Self {
@@ -141,7 +141,12 @@ impl RegionStats {
     /// One fresh hit in memory. True when this one is to be timed.
     #[inline]
     pub(crate) fn hit(&self) -> bool {
-        self.hits.add(0, 1) % HIT_SAMPLE == 0
+        self.hits.add(0, 1).is_multiple_of(HIT_SAMPLE)
+    }
+
+    /// The sampled hit took so long; it stands for all since the last sample.
+    pub(crate) fn hits_took(&self, took: std::time::Duration) {
+        self.reads.record_n(took, HIT_SAMPLE);
     }
 
     pub(crate) fn add(&self, count: Count) {
@@ -222,6 +227,12 @@ pub struct MemorySnapshot {
     pub bytes_max: u64,
     /// Entries dropped for room.
     pub evictions: u64,
+}
+
+impl MemorySnapshot {
+    pub(crate) fn new(entries: u64, bytes: u64, bytes_max: u64, evictions: u64) -> Self {
+        MemorySnapshot { entries, bytes, bytes_max, evictions }
+    }
 }
 
 /// A store at one moment.

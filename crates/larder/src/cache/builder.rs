@@ -1,0 +1,158 @@
+//! Building a cache.
+
+use super::{Cache, Shared};
+use crate::clock::{SystemClock, Time};
+use crate::engine::{Engine, Parts, SourceLimit, SourceLimits, Tier, follow};
+use crate::error::Error;
+use crate::journal::MemoryJournal;
+use crate::memory::{Bytes, Memory};
+use crate::policy::DEFAULT_SOURCE;
+use larder_core::port::{Clock, Journal, Store};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use tokio::runtime::Handle;
+
+/// The smallest memory tier: one shard must hold an entry.
+const MEMORY_MIN: Bytes = Bytes::kib(64);
+
+/// Names of namespaces end up in stores and journals.
+const NAMESPACE_BYTES_MAX: usize = 200;
+
+/// Puts a cache together. With nothing but a namespace: 64 MiB of memory and a journal inside the process.
+pub struct CacheBuilder {
+    namespace: String,
+    memory: Bytes,
+    entries_max: Option<u64>,
+    targets_max: usize,
+    journal: Option<Arc<dyn Journal>>,
+    stores: Vec<Arc<dyn Store>>,
+    sources: HashMap<String, SourceLimits>,
+    clock: Option<Arc<dyn Clock>>,
+}
+
+impl CacheBuilder {
+    pub(super) fn new(namespace: &str) -> Self {
+        CacheBuilder {
+            namespace: namespace.to_owned(),
+            memory: Bytes::mib(64),
+            entries_max: None,
+            targets_max: 1 << 18,
+            journal: None,
+            stores: Vec::new(),
+            sources: HashMap::from([(DEFAULT_SOURCE.to_owned(), SourceLimits::default())]),
+            clock: None,
+        }
+    }
+
+    /// How much the memory tier may hold; 64 MiB unless set, at least 64 KiB. One entry takes at most a 64th of it.
+    #[must_use]
+    pub fn memory(mut self, bytes: Bytes) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// How many entries the memory tier may hold, besides the cap on bytes. Each then counts as at least
+    /// `memory / entries` bytes.
+    #[must_use]
+    pub fn entries_max(mut self, entries: u64) -> Self {
+        self.entries_max = Some(entries);
+        self
+    }
+
+    /// The journal; one inside the process unless set.
+    #[must_use]
+    pub fn journal(mut self, journal: impl Journal) -> Self {
+        self.journal = Some(Arc::new(journal));
+        self
+    }
+
+    /// A store below memory and below the stores added before.
+    #[must_use]
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.stores.push(Arc::new(store));
+        self
+    }
+
+    /// The limits of a source of loads, for regions whose policy names it. Regions that name none load from `default`,
+    /// which has room for 256 loads at once unless set here.
+    #[must_use]
+    pub fn source(mut self, name: &str, limits: SourceLimits) -> Self {
+        self.sources.insert(name.to_owned(), limits);
+        self
+    }
+
+    /// How many invalidated names are remembered (32 to 64 bytes each, 262,144 unless set). When there are more, the oldest
+    /// half is forgotten, and entries older than those are misses.
+    #[must_use]
+    pub fn remembered_targets_max(mut self, targets: usize) -> Self {
+        self.targets_max = targets;
+        self
+    }
+
+    /// The clock, for tests and simulations; the system's unless set.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// The cache, following its journal. A journal that cannot be reached yet is not an error: until it can be, bounded
+    /// regions load from the origin, and `stats()` says so.
+    ///
+    /// # Errors
+    /// When a setting is out of bounds, or there is no tokio runtime.
+    pub async fn build(self) -> Result<Cache, Error> {
+        self.check()?;
+        let runtime = Handle::try_current()
+            .map_err(|_| Error::invalid("no tokio runtime; expected build() to be called in one"))?;
+        let seed = getrandom::u64().map_err(|error| Error::invalid(format!("no random numbers: {error}")))?;
+        let time = match self.clock {
+            Some(clock) => Time::Given(clock),
+            None => Time::System(Arc::new(SystemClock::new())),
+        };
+        let engine = Engine::new(Parts {
+            namespace: self.namespace.into(),
+            time,
+            memory: Memory::new(self.memory, self.entries_max),
+            tiers: self.stores.into_iter().map(Tier::new).collect(),
+            journal: self.journal.unwrap_or_else(|| Arc::new(MemoryJournal::new())),
+            targets_max: self.targets_max,
+            runtime: runtime.clone(),
+            seed,
+        });
+        // A failure is remembered in the statistics, and tried again by the follower.
+        let _ = engine.catch_up().await;
+        runtime.spawn(follow(Arc::downgrade(&engine), engine.stop.clone()));
+        let limit = |(name, limits): (String, SourceLimits)| {
+            let limit = Arc::new(SourceLimit::new(&name, limits));
+            (name, limit)
+        };
+        let shared = Arc::new(Shared {
+            scopes: Mutex::default(),
+            stats: Mutex::default(),
+            sources: self.sources.into_iter().map(limit).collect(),
+            stop: engine.stop.clone(),
+        });
+        Ok(Cache { engine, shared })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let bytes = self.namespace.len();
+        if bytes == 0 || bytes > NAMESPACE_BYTES_MAX {
+            let expected = format!("expected 1 to {NAMESPACE_BYTES_MAX}");
+            return Err(Error::invalid(format!("namespace takes {bytes} bytes; {expected}")));
+        }
+        if self.memory < MEMORY_MIN {
+            let (is, least) = (self.memory.get(), MEMORY_MIN.get());
+            return Err(Error::invalid(format!("memory is {is} bytes; expected at least {least}")));
+        }
+        if self.entries_max == Some(0) {
+            return Err(Error::invalid("entries_max is 0; expected at least 1"));
+        }
+        let empty = self.sources.iter().find(|(_, limits)| limits.concurrency == 0);
+        if let Some((name, _)) = empty {
+            return Err(Error::invalid(format!("source {name:?}: concurrency is 0; expected at least 1")));
+        }
+        Ok(())
+    }
+}

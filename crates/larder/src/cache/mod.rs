@@ -1,0 +1,264 @@
+//! The cache: one namespace, its tiers and its journal, behind one handle.
+//!
+//! Built once by [`CacheBuilder`]; hands out regions and tenants. It assembles nothing by itself: stores and journals
+//! are given to it.
+
+mod builder;
+mod tenant;
+
+pub use builder::CacheBuilder;
+pub use tenant::TenantCache;
+
+use crate::engine::{Announced, Engine, Invalidated, Scope, SourceLimit, ValueCodec};
+use crate::error::Error;
+use crate::journal::RECORD_BYTES_MAX;
+use crate::observe::{RegionStats, Stats};
+use crate::policy::Policy;
+use crate::region::{InMemory, Region, Serialized};
+use larder_core::port::Nanos;
+use larder_core::{Bound, Cause, Level, Path, Target, Tenant};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::any::TypeId;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Targets in one invalidation.
+pub const TARGETS_MAX: usize = 100_000;
+
+/// How long [`Cache::close`] lets background work finish.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A coherent multi-tier cache of one namespace. Cheap to clone; the background work ends when the last handle (cache,
+/// region or tenant) is dropped, or with [`Cache::close`].
+#[derive(Clone)]
+pub struct Cache {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// Regions by tenant and name.
+type Scopes = HashMap<(Tenant, Arc<str>), Arc<Scope>>;
+
+/// What all handles of a cache share besides the engine.
+pub(crate) struct Shared {
+    scopes: Mutex<Scopes>,
+    stats: Mutex<BTreeMap<Arc<str>, Arc<RegionStats>>>,
+    sources: HashMap<String, Arc<SourceLimit>>,
+    stop: tokio_util::sync::CancellationToken,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The last handle is gone. Flights under way still hold the engine; this ends them and the follower.
+        self.stop.cancel();
+    }
+}
+
+/// Numbers for regions, never used twice in a process: a key built for one fits no other.
+static SCOPE_IDS: AtomicU32 = AtomicU32::new(1);
+
+impl Cache {
+    /// Starts building the cache of a namespace.
+    pub fn builder(namespace: &str) -> CacheBuilder {
+        CacheBuilder::new(namespace)
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.engine.namespace
+    }
+
+    /// A region of values that can be written to stores.
+    ///
+    /// Asking again for a region of the same name gives another handle to it.
+    ///
+    /// # Errors
+    /// When the policy has a setting out of bounds or names an unknown source, or when the region exists with another
+    /// type or policy.
+    pub fn region<T>(&self, name: &str, policy: Policy) -> Result<Region<T>, Error>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.region_of(Tenant::common(), name, policy)
+    }
+
+    /// A region of values of any type, kept in memory only. `weigh` tells how many bytes a value takes, roughly; it is
+    /// what counts against the memory tier's cap.
+    ///
+    /// # Errors
+    /// As [`Cache::region`].
+    pub fn memory_region<T>(
+        &self,
+        name: &str,
+        policy: Policy,
+        weigh: impl Fn(&T) -> u64 + Send + Sync + 'static,
+    ) -> Result<Region<T>, Error>
+    where
+        T: Send + Sync + 'static,
+    {
+        self.open(
+            Tenant::common(),
+            name,
+            policy.memory_only(),
+            TypeId::of::<T>(),
+            Arc::new(InMemory::new(weigh)),
+        )
+    }
+
+    /// The cache as one tenant sees it: its keys, tags and invalidations reach nobody else's.
+    pub fn tenant(&self, name: &str) -> TenantCache {
+        TenantCache::new(self.clone(), Tenant::named(name))
+    }
+
+    pub(crate) fn region_of<T>(&self, tenant: Tenant, name: &str, policy: Policy) -> Result<Region<T>, Error>
+    where
+        T: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        let codec = Arc::new(Serialized::<T>::new(policy.codec));
+        self.open(tenant, name, policy, TypeId::of::<T>(), codec)
+    }
+
+    pub(crate) fn open<T: Send + Sync + 'static>(
+        &self,
+        tenant: Tenant,
+        name: &str,
+        policy: Policy,
+        value_type: TypeId,
+        codec: Arc<dyn ValueCodec>,
+    ) -> Result<Region<T>, Error> {
+        policy.check(name)?;
+        let mut scopes = self.shared.scopes.lock().unwrap_or_else(PoisonError::into_inner);
+        let name: Arc<str> = name.into();
+        if let Some(scope) = scopes.get(&(tenant.clone(), name.clone())) {
+            if scope.value_type != value_type || scope.policy != policy {
+                let what = if scope.value_type == value_type { "policy" } else { "value type" };
+                return Err(Error::invalid(format!(
+                    "region {name:?} exists with another {what}; expected the same"
+                )));
+            }
+            return Ok(Region::new(self.engine.clone(), scope.clone(), self.shared.clone()));
+        }
+        let source = self.shared.source(&name, &policy)?;
+        if let Level::Bounded(bound) = policy.level {
+            self.engine.tighten(Nanos::try_from(bound.as_nanos()).unwrap_or(Nanos::MAX));
+        }
+        let stats = {
+            let mut stats = self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
+            stats.entry(name.clone()).or_insert_with(|| Arc::new(RegionStats::new())).clone()
+        };
+        let scope = Arc::new(Scope {
+            id: SCOPE_IDS.fetch_add(1, Ordering::Relaxed),
+            tenant_path: Path::of_tenant(&tenant),
+            path: Path::of_region(&tenant, &name),
+            bound: Bound::from(policy.level),
+            schema: xxh3_64(format!("{name}\0{}", policy.schema).as_bytes()),
+            tenant: tenant.clone(),
+            name: name.clone(),
+            value_type,
+            codec,
+            source,
+            stats,
+            policy,
+        });
+        scopes.insert((tenant, name), scope.clone());
+        Ok(Region::new(self.engine.clone(), scope, self.shared.clone()))
+    }
+
+    /// Invalidates everything these targets name, on every node, in one record.
+    ///
+    /// Returns once the record is durable and applied on this node. For writes to a SQL origin, prefer the outbox: its
+    /// record lives or dies with the data.
+    ///
+    /// # Errors
+    /// When it could neither be recorded nor queued ([`Error::is_journal`]); when there are no targets, more than
+    /// [`TARGETS_MAX`], or too large ones for one record ([`RECORD_BYTES_MAX`]).
+    pub async fn invalidate(&self, targets: impl IntoIterator<Item = Target>) -> Result<Invalidated, Error> {
+        self.invalidate_because(targets, "invalidate").await
+    }
+
+    /// [`Cache::invalidate`] with a cause, which the journal keeps for people.
+    ///
+    /// # Errors
+    /// As [`Cache::invalidate`].
+    pub async fn invalidate_because(
+        &self,
+        targets: impl IntoIterator<Item = Target>,
+        cause: impl Into<Cause>,
+    ) -> Result<Invalidated, Error> {
+        let targets: Vec<Target> = targets.into_iter().collect();
+        Ok(self.shared.announce(&self.engine, targets, cause.into()).await?.outcome)
+    }
+
+    /// Applies everything committed to the journal before this call began; returns the position reached. To read one's
+    /// own writes after an outbox transaction without waiting for the next hint.
+    ///
+    /// # Errors
+    /// When the journal cannot be asked.
+    pub async fn sync(&self) -> Result<u64, Error> {
+        Ok(self.engine.catch_up().await?.position)
+    }
+
+    /// Everything counted since the cache was built.
+    pub fn stats(&self) -> Stats {
+        let regions = self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        Stats {
+            regions: regions.iter().map(|(name, stats)| (name.to_string(), stats.snapshot())).collect(),
+            memory: self.engine.memory_snapshot(),
+            stores: self.engine.tiers.iter().map(crate::engine::Tier::snapshot).collect(),
+            journal: self.engine.journal_snapshot(),
+        }
+    }
+
+    /// Lets background work finish (at most 10 s), then stops it, the stores and the journal. Reads and writes fail
+    /// from then on ([`Error::is_closed`]). Closing twice does nothing more.
+    pub async fn close(&self) {
+        self.engine.close(CLOSE_PATIENCE).await;
+    }
+}
+
+impl Shared {
+    fn source(&self, region: &str, policy: &Policy) -> Result<Arc<SourceLimit>, Error> {
+        self.sources.get(&policy.source).cloned().ok_or_else(|| {
+            let mut known: Vec<&str> = self.sources.keys().map(String::as_str).collect();
+            known.sort_unstable();
+            let known = known.join(", ");
+            let name = &policy.source;
+            Error::invalid(format!(
+                "region {region:?}: source is {name:?}; expected one the builder was given: {known}"
+            ))
+        })
+    }
+
+    /// Announces in a task of its own: a caller that goes away half-way does not leave it half-done.
+    pub(crate) async fn announce(
+        &self,
+        engine: &Arc<Engine>,
+        targets: Vec<Target>,
+        cause: Cause,
+    ) -> Result<Announced, Error> {
+        if targets.is_empty() || targets.len() > TARGETS_MAX {
+            let n = targets.len();
+            return Err(Error::invalid(format!("invalidation has {n} targets; expected 1 to {TARGETS_MAX}")));
+        }
+        // Said here, loudly: a journal would refuse it each time the queue tries again.
+        let bytes = Target::encode_many(&targets).len();
+        if bytes > RECORD_BYTES_MAX {
+            let expected = format!("expected at most {RECORD_BYTES_MAX}");
+            return Err(Error::invalid(format!("invalidation's targets take {bytes} bytes; {expected}")));
+        }
+        let working = engine.clone();
+        let announcing = engine.spawn_returning(async move { working.announce(&targets, &cause).await });
+        announcing.await.unwrap_or_else(|_| Err(Error::closed()))
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("namespace", &self.namespace()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,326 @@
+//! Reads of many keys at once: memory, then one question to each store, then one call of the loader for what nobody
+//! is loading yet; keys that other reads are loading are waited for, not loaded again.
+
+use super::flights::{Driven, Flight};
+use super::load::Landing;
+use super::nested::LoadState;
+use super::read::{Fallback, Next, Seen};
+use super::{Answer, Engine, Scope};
+use crate::error::{Error, LoadError};
+use crate::memory::{Entry, Key};
+use crate::observe::Count;
+use crate::outcome::{Freshness, Served, Source};
+use larder_core::plan::{Step, Want};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// Answers by place in the batch; a key without one is absent from the origin.
+pub(crate) type BatchAnswers = HashMap<usize, Answer>;
+pub(crate) type BatchFuture = Pin<Box<dyn Future<Output = Result<BatchAnswers, LoadError>> + Send>>;
+/// May be called more than once: a load that was overtaken by an invalidation is loaded again.
+pub(crate) type BatchLoader =
+    Arc<dyn Fn(Arc<LoadState>, Vec<Option<Arc<Entry>>>) -> BatchFuture + Send + Sync>;
+pub(crate) type BatchRead = Vec<Result<Served, Error>>;
+
+type Slot = Option<Result<Option<Served>, Error>>;
+
+/// What each key of a batch is waiting for.
+enum Waiting {
+    Own,
+    Other(Arc<Flight>),
+}
+
+impl Engine {
+    /// Reads distinct keys; results in their order.
+    pub(crate) async fn read_many(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        keys: Vec<Key>,
+        loader: BatchLoader,
+    ) -> BatchRead {
+        if self.stop.is_cancelled() {
+            return keys.iter().map(|_| Err(Error::closed())).collect();
+        }
+        let began = self.time.now();
+        let mut seen: Vec<Seen> =
+            keys.iter().map(|_| Seen::new(Want::Load, self.stores_of(scope), scope, began)).collect();
+        let mut slots: Vec<Slot> = keys.iter().map(|_| None).collect();
+        let mut due = Vec::new();
+        let missing = self.look_for_many(scope, &keys, &mut seen, &mut slots, &mut due).await;
+        self.load_many(scope, &keys, &mut seen, &mut slots, missing, due, loader).await;
+        let results = slots.into_iter().zip(&keys).map(|(slot, key)| {
+            let result = slot.unwrap_or_else(|| Err(Error::abandoned()));
+            self.conclude(scope, key, began, result)?.ok_or_else(Error::abandoned)
+        });
+        results.collect()
+    }
+
+    /// Goes through the tiers; returns the places of the keys that are in none, and notes those due for a refresh.
+    async fn look_for_many(
+        &self,
+        scope: &Scope,
+        keys: &[Key],
+        seen: &mut [Seen],
+        slots: &mut [Slot],
+        due: &mut Vec<usize>,
+    ) -> Vec<usize> {
+        let mut missing = Vec::new();
+        let mut at_store: Vec<usize> = Vec::new();
+        for at in 0..keys.len() {
+            match self.look_in_memory(scope, &keys[at], &mut seen[at]) {
+                Step::Store(_) => at_store.push(at),
+                step => {
+                    self.settle_step(scope, &keys[at], &mut seen[at], step, at, slots, due, &mut missing)
+                        .await
+                }
+            }
+        }
+        for tier in 0..self.stores_of(scope) {
+            if at_store.is_empty() {
+                break;
+            }
+            let asked: Vec<&Key> = at_store.iter().map(|at| &keys[*at]).collect();
+            let confirmed = self.fences.lease().load();
+            let rows = self.fetch(scope, tier, &asked).await;
+            let rows = rows.unwrap_or_else(|_| vec![None; asked.len()]);
+            let mut onward = Vec::new();
+            for (at, row) in std::mem::take(&mut at_store).into_iter().zip(rows) {
+                match self.found_in_store(scope, &keys[at], &mut seen[at], tier, row, confirmed) {
+                    Step::Store(_) => onward.push(at),
+                    step => {
+                        self.settle_step(scope, &keys[at], &mut seen[at], step, at, slots, due, &mut missing)
+                            .await
+                    }
+                }
+            }
+            at_store = onward;
+        }
+        missing
+    }
+
+    /// Whatever is not another question to a store is carried on as for a single key.
+    #[allow(clippy::too_many_arguments)]
+    async fn settle_step(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        seen: &mut Seen,
+        step: Step,
+        at: usize,
+        slots: &mut [Slot],
+        due: &mut Vec<usize>,
+        missing: &mut Vec<usize>,
+    ) {
+        match self.look_from(scope, key, seen, step).await {
+            Next::Done(result) => slots[at] = Some(result),
+            Next::Refresh(served) => {
+                slots[at] = Some(Ok(Some(served)));
+                due.push(at);
+            }
+            Next::Load => missing.push(at),
+        }
+    }
+
+    /// Loads what is missing, following flights that are under way; what is only due for a refresh rides along.
+    #[allow(clippy::too_many_arguments)]
+    async fn load_many(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        keys: &[Key],
+        seen: &mut [Seen],
+        slots: &mut [Slot],
+        missing: Vec<usize>,
+        due: Vec<usize>,
+        loader: BatchLoader,
+    ) {
+        let mut own: Vec<(usize, Arc<Flight>)> = Vec::new();
+        let mut waiting: Vec<(usize, Waiting)> = Vec::new();
+        for at in missing {
+            let shut = |(entry, _): &mut Fallback| entry.gate.is_shut(self.time.now());
+            if let Some(fallback) = seen[at].fallback.take_if(shut) {
+                slots[at] = Some(Ok(Some(self.fall_back(scope, fallback, Freshness::OriginFailed))));
+                continue;
+            }
+            match self.join(scope, &keys[at]) {
+                (flight, true) => {
+                    if let Some(entry) = self.landed_meanwhile(scope, &keys[at]) {
+                        self.flights.remove(&keys[at], &flight);
+                        flight.settle(Ok(entry.clone()));
+                        slots[at] = Some(Ok(Some(self.served(entry, Source::Flight))));
+                        continue;
+                    }
+                    own.push((at, flight));
+                    waiting.push((at, Waiting::Own));
+                }
+                (flight, false) => {
+                    scope.stats.add(Count::Followed);
+                    waiting.push((at, Waiting::Other(flight)));
+                }
+            }
+        }
+        // One deadline for all that can be answered without the load.
+        let patience = scope.policy.soft_timeout.map(|soft| tokio::time::Instant::now() + soft);
+        let awaited = !own.is_empty();
+        for at in due {
+            if let Some(flight) = self.flights.start(&keys[at]) {
+                scope.stats.add(Count::Refresh);
+                own.push((at, flight));
+            }
+        }
+        let flights: HashMap<usize, Arc<Flight>> = own.iter().cloned().collect();
+        let driven = (!own.is_empty()).then(|| {
+            let previous = own.iter().map(|(at, _)| seen[*at].previous.clone()).collect();
+            let flights = own.iter().map(|(at, flight)| (keys[*at].clone(), flight.clone())).collect();
+            self.lead_many(scope, flights, previous, loader.clone())
+        });
+        match driven {
+            Some(driven) if awaited => self.drive_many(scope, driven, seen, &waiting).await,
+            Some(driven) => self.spawn(driven),
+            None => {}
+        }
+        for (at, waiting) in waiting {
+            let (landed, source) = match waiting {
+                Waiting::Own => (self.own_landed(flights.get(&at)).await, Source::Loader),
+                Waiting::Other(flight) => {
+                    let following = self.follow_or_load(scope, &keys[at], &seen[at], flight, &loader);
+                    let landed = match patience.filter(|_| seen[at].fallback.is_some()) {
+                        Some(deadline) => tokio::time::timeout_at(deadline, following).await.ok(),
+                        None => Some(following.await),
+                    };
+                    (landed, Source::Flight)
+                }
+            };
+            slots[at] = Some(self.served_or_fallback(scope, &mut seen[at], landed, source));
+        }
+    }
+
+    /// Runs the batch's own load, for no longer than the soft timeout when every key that waits for it has a fallback.
+    async fn drive_many(&self, scope: &Scope, driven: Driven, seen: &[Seen], waiting: &[(usize, Waiting)]) {
+        let all_have_fallback = waiting.iter().all(|(at, _)| seen[*at].fallback.is_some());
+        match scope.policy.soft_timeout.filter(|_| all_have_fallback) {
+            // Dropped when the time is up, the rest goes on in the background.
+            Some(patience) => drop(tokio::time::timeout(patience, driven).await),
+            None => driven.await,
+        }
+    }
+
+    async fn own_landed(&self, flight: Option<&Arc<Flight>>) -> Option<Result<Arc<Entry>, Error>> {
+        let flight = flight?;
+        // Not landed: the soft timeout has passed.
+        flight.peek().cloned()
+    }
+
+    /// Follows another read's flight; when that was overtaken by an invalidation, loads the key itself.
+    async fn follow_or_load(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        key: &Key,
+        seen: &Seen,
+        mut flight: Arc<Flight>,
+        loader: &BatchLoader,
+    ) -> Result<Arc<Entry>, Error> {
+        loop {
+            if let Some(landed) = self.follow_flight(scope, key, seen.began, &flight).await {
+                return landed;
+            }
+            let (next, leads) = self.join(scope, key);
+            flight = next;
+            if leads {
+                let flights = vec![(key.clone(), flight.clone())];
+                self.lead_many(scope, flights, vec![seen.previous.clone()], loader.clone()).await;
+                return flight.landed().await;
+            }
+        }
+    }
+
+    fn served_or_fallback(
+        &self,
+        scope: &Scope,
+        seen: &mut Seen,
+        landed: Option<Result<Arc<Entry>, Error>>,
+        source: Source,
+    ) -> Result<Option<Served>, Error> {
+        match (landed, seen.fallback.take()) {
+            (Some(Ok(entry)), _) => Ok(Some(self.served(entry, source))),
+            (None, Some(fallback)) => Ok(Some(self.fall_back(scope, fallback, Freshness::OriginSlow))),
+            (Some(Err(_)), Some(fallback)) => {
+                Ok(Some(self.fall_back(scope, fallback, Freshness::OriginFailed)))
+            }
+            (Some(Err(error)), None) => Err(error),
+            (None, None) => Err(Error::abandoned()),
+        }
+    }
+
+    fn served(&self, entry: Arc<Entry>, source: Source) -> Served {
+        Served { entry, source, freshness: Freshness::Fresh, now: self.time.now() }
+    }
+
+    /// The work of a batch's own flights: one call of the loader, then each key on its own.
+    fn lead_many(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        flights: Vec<(Key, Arc<Flight>)>,
+        previous: Vec<Option<Arc<Entry>>>,
+        loader: BatchLoader,
+    ) -> Driven {
+        let landing = Landing::new(self, flights.iter().cloned());
+        let (engine, scope) = (self.clone(), scope.clone());
+        let stats = scope.stats.clone();
+        let work = async move {
+            let keys = landing.flights().iter().map(|(key, _)| key.clone()).collect();
+            let source = scope.source.identity();
+            let state = LoadState::new(engine.identity(), scope.tenant_path.clone(), source, keys);
+            let begin = |born, at| landing.flights().iter().for_each(|(_, flight)| flight.begin(born, at));
+            let given = previous.clone();
+            let loaded = engine.run_loader(&scope, state.clone(), begin, |state| loader(state, given)).await;
+            engine.land_many(&scope, &landing, &state, &previous, loaded);
+        };
+        let engine = self.clone();
+        let on_detach = move |rest| {
+            let running =
+                flights.iter().map(|(_, flight)| flight.plan().detach()).filter(|running| *running).count();
+            if running > 0 {
+                stats.add(Count::Detached);
+                engine.spawn(rest);
+            }
+        };
+        Driven::new(Box::pin(work), Box::new(on_detach))
+    }
+
+    fn land_many(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        landing: &Landing,
+        state: &LoadState,
+        previous: &[Option<Arc<Entry>>],
+        loaded: Result<(Option<larder_core::Birth>, BatchAnswers), Error>,
+    ) {
+        let (born, mut answers) = match loaded {
+            Ok((born, answers)) => (born, Ok(answers)),
+            Err(error) => (None, Err(error)),
+        };
+        for (at, (key, flight)) in landing.flights().iter().enumerate() {
+            let composed = match &mut answers {
+                Ok(answers) => {
+                    let answer = answers.remove(&at).unwrap_or(Answer::Absent);
+                    self.compose(scope, key, born, &mut state.gathered(at), answer, previous[at].as_ref())
+                }
+                Err(error) => Err(error.clone()),
+            };
+            if let (Err(_), Some(previous)) = (&composed, &previous[at]) {
+                previous.gate.failed(self.time.now(), &scope.policy.expiry);
+            }
+            match &composed {
+                Ok((entry, true)) => {
+                    let kept = self.keep_landed(scope, key, flight, entry);
+                    self.store_later(scope, key, &kept);
+                }
+                Ok((entry, false)) => self.forget_if_gone(scope, key, entry, previous[at].as_ref()),
+                Err(_) => {}
+            }
+            landing.land(at, composed.map(|(entry, _)| entry));
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! One read, beyond what memory could answer at once: the core's read plan, carried out.
+
+use super::flights::{Driven, Flight, Flights};
+use super::{Engine, Loader, Scope, nested};
+use crate::error::Error;
+use crate::memory::{Entry, Head, Key};
+use crate::observe::{Count, RegionStats};
+use crate::outcome::{Freshness, Served, Source};
+use larder_core::plan::{
+    Finding, FlightPlan, Followed, Joined, LoadEnd, ReadPlan, Refresh, Serve, Step, Want,
+};
+use larder_core::port::Nanos;
+use larder_core::{Life, Verdict};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a read has come across so far.
+pub(super) struct Seen {
+    plan: ReadPlan,
+    pub(super) began: Nanos,
+    found: Option<(Arc<Entry>, Source)>,
+    pub(super) fallback: Option<Fallback>,
+    /// What a loader may say "not modified" about.
+    pub(super) previous: Option<Arc<Entry>>,
+    miss: Count,
+}
+
+/// What may be served if the origin fails, and the tier it was found in.
+pub(super) type Fallback = (Arc<Entry>, Source);
+
+/// What a read does after the tiers.
+pub(super) enum Next {
+    Done(Result<Option<Served>, Error>),
+    /// Serve this and refresh it in the background.
+    Refresh(Served),
+    Load,
+}
+
+impl Seen {
+    pub(super) fn new(want: Want, stores: usize, scope: &Scope, began: Nanos) -> Self {
+        let plan = ReadPlan::new(want, stores, scope.policy.expiry.fail_safe.is_some());
+        Seen { plan, began, found: None, fallback: None, previous: None, miss: Count::MissCold }
+    }
+
+    /// Takes in what one tier held.
+    fn entry(
+        &mut self,
+        entry: Arc<Entry>,
+        source: Source,
+        verdict: Verdict,
+        life: Life,
+        stats: &RegionStats,
+    ) -> Step {
+        self.miss = match (verdict, life) {
+            (Verdict::Invalidated, _) => Count::MissInvalidated,
+            (Verdict::BelowFloor, _) => Count::MissBelowFloor,
+            (Verdict::Unconfirmed, _) => Count::MissUnconfirmed,
+            (Verdict::Fresh, _) => Count::MissExpired,
+        };
+        if matches!(verdict, Verdict::Invalidated | Verdict::BelowFloor) {
+            stats.add(Count::RejectedByRule);
+        }
+        if entry.value().is_some() && self.previous.is_none() {
+            self.previous = Some(entry.clone());
+        }
+        if self.plan.keeps_fallback(verdict, life) && entry.value().is_some() && self.fallback.is_none() {
+            // It remembers failed loads, so it is what the next load is said to replace.
+            self.previous = Some(entry.clone());
+            self.fallback = Some((entry.clone(), source));
+        }
+        self.found = Some((entry, source));
+        self.plan.found(Finding::Entry(verdict, life))
+    }
+}
+
+impl Engine {
+    /// Reads one key. `Ok(None)` only when looked up without a loader.
+    pub(crate) async fn read(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        key: Key,
+        loader: Option<Loader>,
+    ) -> Result<Option<Served>, Error> {
+        if self.stop.is_cancelled() {
+            return Err(Error::closed());
+        }
+        let want = if loader.is_some() { Want::Load } else { Want::Lookup };
+        let mut seen = Seen::new(want, self.stores_of(scope), scope, self.time.now());
+        let result = match (self.look(scope, &key, &mut seen).await, loader) {
+            (Next::Done(result), _) => result,
+            (Next::Refresh(served), Some(loader)) => {
+                self.refresh(scope, &key, &served.entry, loader);
+                Ok(Some(served))
+            }
+            (Next::Refresh(served), None) => Ok(Some(served)),
+            (Next::Load, Some(loader)) => self.load(scope, &key, &mut seen, loader).await.map(Some),
+            (Next::Load, None) => Ok(None),
+        };
+        self.conclude(scope, &key, seen.began, result)
+    }
+
+    /// Counts and times a read, adds what it was served to the load it happened in, and tells absence from a value.
+    pub(super) fn conclude(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        began: Nanos,
+        result: Result<Option<Served>, Error>,
+    ) -> Result<Option<Served>, Error> {
+        scope.stats.reads.record(Duration::from_nanos(self.time.now().saturating_sub(began)));
+        let Some(served) = result? else { return Ok(None) };
+        self.note_nested(scope, key, &served.entry, served.now);
+        if served.entry.value().is_none() { Err(Error::absent()) } else { Ok(Some(served)) }
+    }
+
+    /// Adds an entry served inside a load to what that load's entry depends on.
+    #[inline]
+    pub(crate) fn note_nested(&self, scope: &Scope, key: &Key, entry: &Head, now: Nanos) {
+        if nested::is_loading() {
+            let remaining = entry.times.remaining(now);
+            nested::served(self.identity(), &scope.tenant_path, || scope.path_of(key), entry, remaining);
+        }
+    }
+
+    /// Goes through the tiers.
+    pub(super) async fn look(&self, scope: &Scope, key: &Key, seen: &mut Seen) -> Next {
+        let first = seen.plan.begin();
+        self.look_from(scope, key, seen, first).await
+    }
+
+    /// Goes through the tiers from a step on.
+    pub(super) async fn look_from(&self, scope: &Scope, key: &Key, seen: &mut Seen, mut step: Step) -> Next {
+        loop {
+            step = match step {
+                Step::Memory => self.look_in_memory(scope, key, seen),
+                Step::Store(tier) => self.look_in_store(scope, key, seen, tier).await,
+                Step::Confirm => self.confirm(seen).await,
+                Step::Load => {
+                    scope.stats.add(seen.miss);
+                    return Next::Load;
+                }
+                Step::Serve(serve) => return self.serve(scope, seen, serve),
+            }
+        }
+    }
+
+    pub(super) fn look_in_memory(&self, scope: &Scope, key: &Key, seen: &mut Seen) -> Step {
+        // The lease before the entry and the rule; the clock after both.
+        let confirmed = self.fences.lease().load();
+        let Some(entry) = self.memory.get(key) else { return seen.plan.found(Finding::Nothing) };
+        let (verdict, now) = self.judge(scope, key, &entry, confirmed);
+        let life = entry.times.life(now);
+        seen.entry(entry, Source::Memory, verdict, life, &scope.stats)
+    }
+
+    async fn look_in_store(&self, scope: &Scope, key: &Key, seen: &mut Seen, tier: usize) -> Step {
+        let confirmed = self.fences.lease().load();
+        let entry = match self.fetch(scope, tier, &[key]).await {
+            Ok(mut rows) => rows.pop().flatten(),
+            Err(_) => return seen.plan.found(Finding::Failed),
+        };
+        self.found_in_store(scope, key, seen, tier, entry, confirmed)
+    }
+
+    pub(super) fn found_in_store(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        seen: &mut Seen,
+        tier: usize,
+        entry: Option<Arc<Entry>>,
+        confirmed: larder_core::Confirmed,
+    ) -> Step {
+        let Some(entry) = entry else { return seen.plan.found(Finding::Nothing) };
+        // A copy of what memory holds, or older: memory knows more about it (failed loads, an early end).
+        if self.is_superseded(key, &entry) {
+            return seen.plan.found(Finding::Nothing);
+        }
+        let (verdict, now) = self.judge(scope, key, &entry, confirmed);
+        let life = entry.times.life(now);
+        if life != Life::Over && matches!(verdict, Verdict::Fresh | Verdict::Unconfirmed) {
+            self.keep(scope, key, &entry);
+        }
+        let place = u8::try_from(tier).unwrap_or(u8::MAX);
+        seen.entry(entry, Source::Store(place), verdict, life, &scope.stats)
+    }
+
+    async fn confirm(&self, seen: &mut Seen) -> Step {
+        let renewed = self.confirm_lease().await;
+        seen.fallback = None;
+        seen.plan.confirmed(renewed)
+    }
+
+    fn serve(&self, scope: &Scope, seen: &mut Seen, serve: Serve) -> Next {
+        let stats = &scope.stats;
+        let now = self.time.now();
+        match (serve, seen.found.take()) {
+            (Serve::Found(life, refresh), Some((entry, source))) => {
+                stats.add(if source == Source::Memory { Count::HitMemory } else { Count::HitStore });
+                if entry.value().is_none() {
+                    stats.add(Count::HitAbsent);
+                }
+                let stale = life == Life::Stale;
+                if stale {
+                    stats.add(Count::ServedRevalidating);
+                }
+                let freshness = if stale { Freshness::Revalidating } else { Freshness::Fresh };
+                let start = refresh && entry.gate.on_access(life, now) == Refresh::Start;
+                let served = Served { entry, source, freshness, now };
+                if start { Next::Refresh(served) } else { Next::Done(Ok(Some(served))) }
+            }
+            _ => {
+                stats.add(seen.miss);
+                Next::Done(Ok(None))
+            }
+        }
+    }
+
+    /// Starts a load in the background, unless the key has one.
+    pub(super) fn refresh(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        key: &Key,
+        entry: &Arc<Entry>,
+        loader: Loader,
+    ) {
+        let Some(flight) = self.flights.start(key) else { return };
+        scope.stats.add(Count::Refresh);
+        flight.plan().detach();
+        let work = self.lead(scope, key.clone(), flight, Some(entry.clone()), loader);
+        self.spawn(work);
+    }
+
+    /// Loads, alone or with others, and falls back if that fails.
+    async fn load(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        key: &Key,
+        seen: &mut Seen,
+        loader: Loader,
+    ) -> Result<Served, Error> {
+        if let Some(fallback) = seen.fallback.take_if(|(entry, _)| entry.gate.is_shut(self.time.now())) {
+            return Ok(self.fall_back(scope, fallback, Freshness::OriginFailed));
+        }
+        let patience = scope.policy.soft_timeout.filter(|_| seen.fallback.is_some());
+        let work = self.load_or_follow(scope, key, seen, loader);
+        let (landed, freshness) = match patience {
+            None => (Some(work.await), Freshness::OriginFailed),
+            Some(patience) => (tokio::time::timeout(patience, work).await.ok(), Freshness::OriginSlow),
+        };
+        let end = match &landed {
+            Some(Ok(_)) => LoadEnd::Served,
+            Some(Err(_)) => LoadEnd::Failed,
+            None => LoadEnd::Slow,
+        };
+        match (seen.plan.loaded(end), landed, seen.fallback.take()) {
+            (Step::Serve(Serve::Fallback), None, Some(fallback)) => {
+                Ok(self.fall_back(scope, fallback, freshness))
+            }
+            (Step::Serve(Serve::Fallback), _, Some(fallback)) => {
+                Ok(self.fall_back(scope, fallback, Freshness::OriginFailed))
+            }
+            (_, Some(landed), _) => {
+                let (entry, source) = landed?;
+                Ok(Served { entry, source, freshness: Freshness::Fresh, now: self.time.now() })
+            }
+            // A slow load without a fallback is waited for, so this is not reached; an error is the honest answer.
+            (_, None, _) => Err(Error::timed_out(patience.unwrap_or_default())),
+        }
+    }
+
+    pub(super) fn fall_back(&self, scope: &Scope, (entry, source): Fallback, freshness: Freshness) -> Served {
+        scope.stats.add(Count::ServedFallback);
+        Served { entry, source, freshness, now: self.time.now() }
+    }
+
+    async fn load_or_follow(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        key: &Key,
+        seen: &Seen,
+        loader: Loader,
+    ) -> Result<(Arc<Entry>, Source), Error> {
+        let mut loader = Some(loader);
+        loop {
+            let (flight, leads) = self.join(scope, key);
+            if !leads {
+                scope.stats.add(Count::Followed);
+                match self.follow_flight(scope, key, seen.began, &flight).await {
+                    Some(landed) => return landed.map(|entry| (entry, Source::Flight)),
+                    None => continue,
+                }
+            }
+            // A flight may have landed between the look into memory and now; its value is as good as ours would be.
+            if let Some(entry) = self.landed_meanwhile(scope, key) {
+                self.flights.remove(key, &flight);
+                flight.settle(Ok(entry.clone()));
+                return Ok((entry, Source::Flight));
+            }
+            let Some(loader) = loader.take() else { return Err(Error::abandoned()) };
+            let driven = self.lead(scope, key.clone(), flight.clone(), seen.previous.clone(), loader);
+            return self.drive(driven, &flight).await.map(|entry| (entry, Source::Loader));
+        }
+    }
+
+    /// A reader's own load, begun after its read began, needs no check.
+    async fn drive(&self, driven: Driven, flight: &Flight) -> super::flights::Landed {
+        driven.await;
+        flight.landed().await
+    }
+
+    /// The flight to wait for, or a new one to run.
+    pub(super) fn join(&self, scope: &Scope, key: &Key) -> (Arc<Flight>, bool) {
+        if nested::is_loading_key(key) {
+            return (Flights::alone(), true);
+        }
+        // A flight that has yet to begin may be waiting for the very place this task holds.
+        let holds_place = nested::holds_place_at(scope.source.identity());
+        self.flights.join(key, |flight| {
+            if flight.is_expired() {
+                return false;
+            }
+            let verdict = match flight.began().map(|began| began.born) {
+                None if holds_place => return false,
+                None => Verdict::Fresh,
+                // Begun before any history was adopted: of no use to whoever comes later, but if each of those began
+                // a load at once, there would be as many loads as readers. They wait, and then load together.
+                Some(None) => Verdict::Unconfirmed,
+                Some(Some(born)) => self.judge_birth(scope, key, born.local),
+            };
+            flight.plan().join(verdict) == Joined::Follow
+        })
+    }
+
+    /// What the rule says of a load of this key born so, as far as its dependencies are known before it ends.
+    fn judge_birth(&self, scope: &Scope, key: &Key, local: u64) -> Verdict {
+        let dependencies = self.fences.dependencies(&scope.path_of(key), &[], &[]);
+        self.fences.check_local(local, &dependencies, &Default::default(), || scope.path_of(key))
+    }
+
+    /// Waits for a flight and judges what it brought. `None`: load again.
+    pub(super) async fn follow_flight(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        read_began: Nanos,
+        flight: &Flight,
+    ) -> Option<Result<Arc<Entry>, Error>> {
+        let entry = match flight.landed().await {
+            Ok(entry) => entry,
+            // Nobody ran it to its end; somebody must.
+            Err(error) if error.is_closed() && !self.stop.is_cancelled() => return None,
+            Err(error) => return Some(Err(error)),
+        };
+        let began_after = flight.began().is_some_and(|began| began.at > read_began);
+        let mut confirmed_once = false;
+        loop {
+            let confirmed = self.fences.lease().load();
+            let (verdict, _now) = self.judge(scope, key, &entry, confirmed);
+            match FlightPlan::follow(verdict, began_after) {
+                Followed::Take => return Some(Ok(entry)),
+                Followed::Confirm if !confirmed_once => {
+                    confirmed_once = true;
+                    if !self.confirm_lease().await {
+                        return None;
+                    }
+                }
+                Followed::Confirm | Followed::Again => {
+                    scope.stats.add(Count::RejectedByRule);
+                    return None;
+                }
+            }
+        }
+    }
+
+    pub(super) fn landed_meanwhile(&self, scope: &Scope, key: &Key) -> Option<Arc<Entry>> {
+        let confirmed = self.fences.lease().load();
+        let entry = self.memory.peek(key)?;
+        let (verdict, now) = self.judge(scope, key, &entry, confirmed);
+        let fresh = verdict.is_fresh() && matches!(entry.times.life(now), Life::Fresh | Life::RefreshDue);
+        fresh.then_some(entry)
+    }
+}

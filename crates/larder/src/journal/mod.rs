@@ -1,0 +1,15 @@
+//! Journals: where invalidations are kept in order, and asked for.
+//!
+//! Adapters of [`larder_core::port::Journal`]. They know the core and nothing of the engine.
+
+mod limits;
+mod memory;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
+
+pub use limits::{RECORD_BYTES_MAX, RECORDS_MAX_DEFAULT};
+#[cfg(feature = "sqlite")]
+pub(crate) use limits::{Unfit, encode};
+pub use memory::MemoryJournal;
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteJournal, SqliteJournalOptions};

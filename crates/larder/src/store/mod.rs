@@ -1,0 +1,10 @@
+//! Stores: the tiers below memory. Bytes in, bytes out.
+//!
+//! Adapters of [`larder_core::port::Store`]. They know the core and nothing of the engine, nor whether what they hold
+//! is still valid.
+
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteStore, SqliteStoreOptions};

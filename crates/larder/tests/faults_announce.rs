@@ -1,0 +1,129 @@
+//! Invalidations that cannot be recorded at once, or are many at once: fenced here, queued, and recorded in the end.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod rig;
+
+use larder::journal::MemoryJournal;
+use larder::testing::FakeJournal;
+use larder::{Cache, Invalidated, Region, Target, key, tag};
+use rig::{NS, Rig, eventual, ms, until};
+use std::sync::Arc;
+
+async fn load(rig: &Rig, region: &Region<u64>) -> larder::Outcome<u64> {
+    region.get_or_load(key![1], rig.origin.load()).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalidation_that_cannot_be_recorded_is_fenced_here_queued_and_recorded_later() {
+    type Fault = (&'static str, fn(&FakeJournal<MemoryJournal>));
+    let faults: [Fault; 4] = [
+        ("unreachable", |journal| journal.set_unreachable(true)),
+        ("failing", |journal| journal.fail_appends(1)),
+        ("its answer is lost, the record is not", |journal| journal.indeterminate_applied(1)),
+        ("its answer and the record are lost", |journal| journal.indeterminate_lost(1)),
+    ];
+    for (name, fault) in faults {
+        let rig = Rig::new().await;
+        rig.origin.tag(tag!["branch", 7]);
+        let region = rig.region(eventual());
+        load(&rig, &region).await;
+        let other = rig.another().await;
+        let other_region = other.region::<u64>("slots", eventual()).unwrap();
+        other_region.get_or_load(key![1], rig.origin.load()).await.unwrap();
+        fault(&rig.journal);
+        rig.origin.write();
+        let announced = rig.cache.invalidate([Target::tag(tag!["branch", 7])]).await.unwrap();
+        assert_eq!(announced, Invalidated::Queued, "{name}");
+        assert!(region.get(key![1]).await.unwrap().is_none(), "{name}: fenced here at once");
+        rig.journal.set_unreachable(false);
+        for _ in 0..40 {
+            rig.pass(ms(500)).await;
+        }
+        assert_eq!(rig.cache.stats().journal.queued, 0, "{name}");
+        other.sync().await.unwrap();
+        assert!(other_region.get(key![1]).await.unwrap().is_none(), "{name}: others learn of it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_fails_loudly_and_fences_all_the_same() {
+    let rig = Rig::new().await;
+    let region = rig.region(eventual());
+    load(&rig, &region).await;
+    rig.journal.set_unreachable(true);
+    let many = (0..10_001_u64).map(|n| Target::key("slots", key![n]));
+    let error = rig.cache.invalidate(many).await.unwrap_err();
+    assert!(error.is_journal(), "{error}");
+    assert!(region.get(key![1]).await.unwrap().is_none());
+    assert_eq!(rig.cache.stats().journal.queued, 0, "all or nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_does_not_leave_an_invalidation_half_done() {
+    let rig = Rig::new().await;
+    let region = rig.region(eventual());
+    load(&rig, &region).await;
+    let hold = rig.journal.hold_appends();
+    let handle = region.clone();
+    let caller = tokio::spawn(async move { handle.invalidate(key![1]).await });
+    hold.reached_by(1).await;
+    caller.abort();
+    drop(hold);
+    until(|| rig.cache.stats().journal.position == 1).await;
+    assert!(region.get(key![1]).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_wrote_apart_agree_once_journal_and_store_are_back() {
+    let rig = Rig::with_store().await;
+    let here = rig.region(eventual());
+    let journal = FakeJournal::new(rig.records.clone());
+    let builder = Cache::builder(NS).clock(Arc::new(rig.clock.clone())).journal(journal.clone());
+    let other = builder.store(rig.store.clone()).build().await.unwrap();
+    let there = other.region::<u64>("slots", eventual()).unwrap();
+    for reachable in [false, true] {
+        rig.journal.set_unreachable(!reachable);
+        journal.set_unreachable(!reachable);
+        rig.store.set_failing(!reachable);
+        if !reachable {
+            here.put(key![1], 1).await.unwrap();
+            there.put(key![1], 2).await.unwrap();
+            assert_eq!(*here.get(key![1]).await.unwrap().unwrap(), 1);
+            assert_eq!(*there.get(key![1]).await.unwrap().unwrap(), 2);
+        }
+        for _ in 0..40 {
+            rig.pass(ms(500)).await;
+        }
+    }
+    assert_eq!((rig.cache.stats().journal.queued, other.stats().journal.queued), (0, 0));
+    rig.cache.sync().await.unwrap();
+    other.sync().await.unwrap();
+    assert!(here.get(key![1]).await.unwrap().is_none(), "neither knows who was right: the origin does");
+    assert!(there.get(key![1]).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_hundred_invalidations_at_once_each_have_a_place_of_their_own() {
+    let rig = Rig::new().await;
+    let region = rig.region(eventual());
+    for n in 0..200_u64 {
+        region.get_or_load(key![n], rig.origin.load()).await.unwrap();
+    }
+    let tasks: Vec<_> = (0..200_u64)
+        .map(|n| {
+            let region = region.clone();
+            tokio::spawn(async move {
+                let announced = region.invalidate(key![n]).await.unwrap();
+                (announced, region.contains(key![n]).await.unwrap())
+            })
+        })
+        .collect();
+    let mut places = Vec::new();
+    for task in tasks {
+        let (Invalidated::Applied { position }, hit) = task.await.unwrap() else { panic!("not recorded") };
+        assert!(!hit);
+        places.push(position);
+    }
+    places.sort_unstable();
+    assert_eq!(places, (1..=200).collect::<Vec<u64>>());
+}

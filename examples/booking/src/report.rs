@@ -1,0 +1,315 @@
+//! What the runs are reported as: the JSON object, the table, and the sentences drawn from the numbers.
+//!
+//! `bench` calls it. It formats and compares; it never prints and never measures.
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use serde::Serialize;
+
+use crate::cached::CacheMode;
+use crate::db::OriginCounts;
+use crate::workload::Measured;
+use crate::workload::tally::BOUND;
+
+/// All runs.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) runs: Vec<RunReport>,
+    pub(crate) seed: u64,
+    /// `generated`, or the file.
+    pub(crate) source: String,
+}
+
+/// One run.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RunReport {
+    pub(crate) cache: &'static str,
+    /// Bookings of the history that someone set out to make.
+    pub(crate) bookings: u64,
+    pub(crate) booked: u64,
+    pub(crate) rescheduled: u64,
+    pub(crate) cancelled: u64,
+    /// Times the database refused a booking or a move.
+    pub(crate) refused: u64,
+    pub(crate) reads: u64,
+    pub(crate) hit_rate: f64,
+    pub(crate) hits: Hits,
+    /// Loaders run.
+    pub(crate) loads: u64,
+    /// SQL queries those loaders sent.
+    pub(crate) origin_queries: u64,
+    pub(crate) read_us: Percentiles,
+    /// Reads that missed a write acknowledged a second or more before they began.
+    pub(crate) stale_reads: u64,
+    /// Reads that missed a write acknowledged less than a second before they began.
+    pub(crate) late_reads: u64,
+    pub(crate) staleness_ms_max: f64,
+    /// Availability reads that offered a slot known to be taken when they began.
+    pub(crate) offered_taken: u64,
+    pub(crate) duration_s: f64,
+    /// Appointments that overlapped another at the end; not part of the JSON, which is fixed.
+    #[serde(skip)]
+    pub(crate) overlaps: u64,
+}
+
+/// Hits by tier.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Hits {
+    pub(crate) l1: u64,
+    pub(crate) l2: u64,
+}
+
+/// Read latencies in microseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Percentiles {
+    pub(crate) p50: f64,
+    pub(crate) p95: f64,
+    pub(crate) p99: f64,
+}
+
+impl RunReport {
+    /// The report of a run.
+    pub(crate) fn new(
+        mode: CacheMode,
+        measured: &Measured,
+        origin: &OriginCounts,
+        overlaps: u64,
+    ) -> RunReport {
+        let tally = &measured.tally;
+        RunReport {
+            cache: mode.name(),
+            bookings: tally.bookings,
+            booked: tally.booked,
+            rescheduled: tally.rescheduled,
+            cancelled: tally.cancelled,
+            refused: tally.refused,
+            reads: tally.reads,
+            hit_rate: rounded(tally.hit_rate(), 4),
+            hits: Hits { l1: tally.l1, l2: tally.l2 },
+            loads: origin.loads(),
+            origin_queries: origin.queries(),
+            read_us: Percentiles {
+                p50: rounded(tally.read_us(50.0), 2),
+                p95: rounded(tally.read_us(95.0), 2),
+                p99: rounded(tally.read_us(99.0), 2),
+            },
+            stale_reads: tally.stale,
+            late_reads: tally.late,
+            staleness_ms_max: rounded(tally.staleness_max.as_secs_f64() * 1_000.0, 3),
+            offered_taken: tally.offered_taken,
+            duration_s: rounded(measured.duration.as_secs_f64(), 3),
+            overlaps,
+        }
+    }
+
+    /// Reads per second.
+    pub(crate) fn reads_per_second(&self) -> f64 {
+        if self.duration_s > 0.0 { self.reads as f64 / self.duration_s } else { 0.0 }
+    }
+}
+
+fn rounded(value: f64, decimals: i32) -> f64 {
+    let scale = 10_f64.powi(decimals);
+    (value * scale).round() / scale
+}
+
+/// One column per run.
+pub(crate) fn table(runs: &[RunReport]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    let heads = runs.iter().map(|run| Cell::new(column_name(run.cache)).set_alignment(CellAlignment::Right));
+    table.set_header(std::iter::once(Cell::new("")).chain(heads));
+    type Row = (&'static str, fn(&RunReport) -> String);
+    let rows: [Row; 13] = [
+        ("reads/s", |run| grouped(run.reads_per_second().round() as u64)),
+        ("hit rate", |run| format!("{:.1} %", run.hit_rate * 100.0)),
+        ("read p50", |run| micros(run.read_us.p50)),
+        ("read p95", |run| micros(run.read_us.p95)),
+        ("read p99", |run| micros(run.read_us.p99)),
+        ("origin queries", |run| grouped(run.origin_queries)),
+        ("stale reads (by the oracle)", |run| grouped(run.stale_reads)),
+        ("late reads (within the bound)", |run| grouped(run.late_reads)),
+        ("longest staleness", |run| millis(run.staleness_ms_max)),
+        ("users offered a slot already taken", |run| grouped(run.offered_taken)),
+        ("bookings refused", |run| grouped(run.refused)),
+        ("bookings made", |run| format!("{} of {}", grouped(run.booked), grouped(run.bookings))),
+        ("moved, cancelled", |run| format!("{}, {}", grouped(run.rescheduled), grouped(run.cancelled))),
+    ];
+    for (name, value) in rows {
+        let values = runs.iter().map(|run| Cell::new(value(run)).set_alignment(CellAlignment::Right));
+        table.add_row(std::iter::once(Cell::new(name)).chain(values));
+    }
+    table.to_string()
+}
+
+fn column_name(cache: &str) -> &str {
+    match cache {
+        "none" => "no cache",
+        "ttl" => "TTL only",
+        _ => "Larder",
+    }
+}
+
+/// What the numbers show, in plain sentences.
+pub(crate) fn sentences(runs: &[RunReport]) -> Vec<String> {
+    let find = |cache: CacheMode| runs.iter().find(|run| run.cache == cache.name());
+    let mut said = Vec::new();
+    for run in runs {
+        said.push(freshness(run));
+    }
+    if let (Some(none), Some(larder)) = (find(CacheMode::None), find(CacheMode::Larder)) {
+        said.push(format!(
+            "Larder answered {} reads per second where the database alone answered {}, with {} origin queries per \
+             1,000 reads instead of {}.",
+            grouped(larder.reads_per_second().round() as u64),
+            grouped(none.reads_per_second().round() as u64),
+            per_thousand(larder.origin_queries, larder.reads),
+            per_thousand(none.origin_queries, none.reads),
+        ));
+    }
+    if let (Some(ttl), Some(larder)) = (find(CacheMode::Ttl), find(CacheMode::Larder)) {
+        said.push(format!(
+            "Of 10,000 reads, {} offered a slot already taken with TTL only and {} with Larder, so the database had to \
+             refuse {} and {} bookings.",
+            per_ten_thousand(ttl.offered_taken, ttl.reads),
+            per_ten_thousand(larder.offered_taken, larder.reads),
+            grouped(ttl.refused),
+            grouped(larder.refused),
+        ));
+    }
+    said.push(match runs.iter().map(|run| run.overlaps).sum::<u64>() {
+        0 => "No slot was booked twice: at the end of each run, no two appointments of one person overlap."
+            .to_owned(),
+        overlaps => format!(
+            "{overlaps} appointments overlap another of the same person: this is a bug, please report it."
+        ),
+    });
+    said
+}
+
+fn freshness(run: &RunReport) -> String {
+    let name = column_name(run.cache);
+    let bound = BOUND.as_secs();
+    if run.stale_reads > 0 {
+        let kept =
+            if run.cache == "larder" { " This breaks its bound and is a bug: please report it." } else { "" };
+        return format!(
+            "{name}: {} of {} reads ({:.1} %) missed a write acknowledged {bound} s or more before, the oldest by \
+             {}.{kept}",
+            grouped(run.stale_reads),
+            grouped(run.reads),
+            run.stale_reads as f64 * 100.0 / run.reads.max(1) as f64,
+            millis(run.staleness_ms_max),
+        );
+    }
+    if run.late_reads > 0 {
+        return format!(
+            "{name}: no read missed a write acknowledged {bound} s or more before; {} of {} missed one within that \
+             bound, the oldest by {}.",
+            grouped(run.late_reads),
+            grouped(run.reads),
+            millis(run.staleness_ms_max),
+        );
+    }
+    format!("{name}: none of {} reads missed a write acknowledged before it began.", grouped(run.reads))
+}
+
+fn per_thousand(count: u64, reads: u64) -> String {
+    format!("{:.1}", count as f64 * 1_000.0 / reads.max(1) as f64)
+}
+
+fn per_ten_thousand(count: u64, reads: u64) -> String {
+    format!("{:.1}", count as f64 * 10_000.0 / reads.max(1) as f64)
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn micros(us: f64) -> String {
+    if us < 100.0 { format!("{us:.1} µs") } else { format!("{} µs", grouped(us.round() as u64)) }
+}
+
+fn millis(ms: f64) -> String {
+    if ms >= 1_000.0 { format!("{:.1} s", ms / 1_000.0) } else { format!("{ms:.1} ms") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(cache: &'static str, stale_reads: u64, late_reads: u64) -> RunReport {
+        RunReport {
+            cache,
+            bookings: 10,
+            booked: 9,
+            rescheduled: 2,
+            cancelled: 3,
+            refused: 1,
+            reads: 1_234_567,
+            hit_rate: 0.9,
+            hits: Hits { l1: 8, l2: 1 },
+            loads: 4,
+            origin_queries: 24,
+            read_us: Percentiles { p50: 0.8, p95: 12.0, p99: 1_500.0 },
+            stale_reads,
+            late_reads,
+            staleness_ms_max: 2_500.0,
+            offered_taken: 7,
+            duration_s: 10.0,
+            overlaps: 0,
+        }
+    }
+
+    #[test]
+    fn the_json_has_the_promised_shape() {
+        let report = Report { runs: vec![run("larder", 0, 1)], seed: 42, source: "generated".to_owned() };
+        let json = serde_json::to_string(&report).unwrap();
+        assert_eq!(
+            json,
+            "{\"runs\":[{\"cache\":\"larder\",\"bookings\":10,\"booked\":9,\"rescheduled\":2,\"cancelled\":3,\
+             \"refused\":1,\"reads\":1234567,\"hit_rate\":0.9,\"hits\":{\"l1\":8,\"l2\":1},\"loads\":4,\
+             \"origin_queries\":24,\"read_us\":{\"p50\":0.8,\"p95\":12.0,\"p99\":1500.0},\"stale_reads\":0,\
+             \"late_reads\":1,\"staleness_ms_max\":2500.0,\"offered_taken\":7,\"duration_s\":10.0}],\"seed\":42,\
+             \"source\":\"generated\"}"
+        );
+    }
+
+    #[test]
+    fn the_table_has_a_column_per_run() {
+        let text = table(&[run("none", 0, 0), run("ttl", 5, 0), run("larder", 0, 1)]);
+        for part in ["no cache", "TTL only", "Larder", "123,457", "90.0 %", "1,500 µs", "2.5 s", "9 of 10"] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_sentences_say_what_the_numbers_say() {
+        assert!(freshness(&run("none", 0, 0)).contains("none of 1,234,567 reads missed"));
+        assert!(freshness(&run("ttl", 617_284, 0)).contains("(50.0 %)"));
+        assert!(!freshness(&run("ttl", 1, 0)).contains("bug"));
+        assert!(freshness(&run("larder", 1, 0)).contains("breaks its bound"));
+        assert!(freshness(&run("larder", 0, 3)).contains("3 of 1,234,567 missed one within"));
+        assert_eq!(sentences(&[run("ttl", 1, 0)]).len(), 2);
+        assert_eq!(sentences(&[run("none", 0, 0), run("ttl", 1, 0), run("larder", 0, 0)]).len(), 6);
+        assert!(sentences(&[run("ttl", 1, 0)])[1].starts_with("No slot was booked twice"));
+        assert!(
+            sentences(&[RunReport { overlaps: 2, ..run("ttl", 1, 0) }])[1].contains("2 appointments overlap")
+        );
+    }
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

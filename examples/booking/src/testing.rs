@@ -1,0 +1,87 @@
+//! A service on a fresh database, for tests.
+//!
+//! Only tests use it. The companies are the demo's: 1 opens 08:00-18:00 on weekdays, 2 opens 16:00-02:00 every day.
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use crate::cached::CacheMode;
+use crate::db::Durability;
+use crate::db::seed::SeededCompany;
+use crate::domain::{AvailabilityQuery, NewAppointment, Slot};
+use crate::history::generate;
+use crate::service::{BookingService, ServiceConfig};
+use crate::time::{Day, Minute};
+
+/// A service and what keeps it alive.
+pub(crate) struct Demo {
+    pub(crate) service: Arc<BookingService>,
+    pub(crate) companies: Vec<SeededCompany>,
+    pub(crate) directory: TempDir,
+}
+
+/// A Monday.
+pub(crate) fn monday() -> Day {
+    Day::parse("2027-03-01").unwrap()
+}
+
+impl Demo {
+    pub(crate) async fn new(cache: CacheMode) -> Demo {
+        let directory = tempfile::tempdir().unwrap();
+        let service = open(&directory, cache, "cache.db").await;
+        let companies = service.seed_if_empty(Arc::new(generate::demo())).await.unwrap().unwrap();
+        Demo { service, companies, directory }
+    }
+
+    /// Another service on the same database, with its second tier in `store`.
+    pub(crate) async fn reopened(&self, cache: CacheMode, store: &str) -> Arc<BookingService> {
+        open(&self.directory, cache, store).await
+    }
+
+    /// A day of the company's first branch; `service` counts from 0.
+    pub(crate) fn query(&self, company: usize, service: usize, day: Day) -> AvailabilityQuery {
+        let company = &self.companies[company];
+        AvailabilityQuery {
+            company: company.id,
+            branch: company.branches[0].id,
+            service: company.services[service],
+            day,
+            hour: None,
+        }
+    }
+
+    /// A request for the time a query is about.
+    pub(crate) fn request(
+        &self,
+        query: AvailabilityQuery,
+        starts: &str,
+        staff: Option<i64>,
+    ) -> NewAppointment {
+        NewAppointment {
+            company: query.company,
+            branch: query.branch,
+            service: query.service,
+            staff,
+            customer: "Ada".to_owned(),
+            starts: Minute::parse(starts).unwrap(),
+            booked_at: Minute::parse("2027-02-01T12:00").unwrap(),
+        }
+    }
+
+    /// The slots shown for a query.
+    pub(crate) async fn slots(&self, query: AvailabilityQuery) -> Vec<Slot> {
+        self.service.availability(query).await.unwrap().slots.clone()
+    }
+}
+
+async fn open(directory: &TempDir, cache: CacheMode, store: &str) -> Arc<BookingService> {
+    let config = ServiceConfig {
+        database: directory.path().join("app.db"),
+        store: directory.path().join(store),
+        cache,
+        durability: Durability::Process,
+        readers: 2,
+    };
+    Arc::new(BookingService::open(config).await.unwrap())
+}

@@ -1,0 +1,96 @@
+//! The load generator: users who browse, open dashboards, and replay a history of bookings, with an oracle watching.
+//!
+//! `bench` calls it. It never prints and never looks into the database or the cache: it sees what a user sees.
+
+pub(crate) mod latency;
+pub(crate) mod oracle;
+pub(crate) mod plan;
+pub(crate) mod tally;
+pub(crate) mod user;
+pub(crate) mod zipf;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use crate::error::ServiceError;
+use crate::service::BookingService;
+use oracle::Oracle;
+use plan::Plan;
+use tally::{Live, Tally};
+use user::User;
+
+/// Set once, by a signal or a failure: everyone finishes what they are at and stops.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How a run goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) length: Duration,
+    pub(crate) users: usize,
+    pub(crate) seed: u64,
+}
+
+/// What a run has measured.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) tally: Tally,
+    pub(crate) duration: Duration,
+    /// Steps of the history for which there was no time.
+    pub(crate) steps_left: usize,
+}
+
+/// Replays the plan against the service.
+///
+/// # Errors
+/// The first failure of the service that a user cannot explain (a refused booking is not one).
+pub(crate) async fn run(
+    service: &Arc<BookingService>,
+    plan: &Arc<Plan>,
+    pace: Pace,
+    live: &Arc<Live>,
+    stop: &Stop,
+) -> Result<Measured, ServiceError> {
+    let oracle = Arc::new(Oracle::new());
+    let began = Instant::now();
+    let mut users = JoinSet::new();
+    for number in 0..pace.users {
+        let user = User::new(number, pace, began, Arc::clone(service), Arc::clone(plan), Arc::clone(&oracle));
+        users.spawn(user.run(Arc::clone(live), stop.clone()));
+    }
+    let mut tally = Tally::new();
+    let mut failure = None;
+    while let Some(ended) = users.join_next().await {
+        match ended {
+            Ok(Ok(own)) => tally.merge(&own),
+            Ok(Err(error)) => {
+                stop.set();
+                failure.get_or_insert(error);
+            }
+            Err(_) => {
+                stop.set();
+                failure.get_or_insert(ServiceError::Closing);
+            }
+        }
+    }
+    match failure {
+        Some(error) => Err(error),
+        None => {
+            let steps_left = plan.steps().saturating_sub(tally.steps);
+            Ok(Measured { tally, duration: began.elapsed(), steps_left })
+        }
+    }
+}

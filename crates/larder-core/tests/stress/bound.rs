@@ -12,7 +12,7 @@ const READERS: usize = 2;
 /// In ticks of the clock, which only the follower moves.
 const BOUND: u64 = 300;
 /// How long the journal's answer takes.
-const LATENCY: u64 = 50;
+const LATENCY: u64 = 200;
 /// Records the follower may be behind.
 const BEHIND_MAX: u64 = 40;
 /// Looks at one entry.

@@ -38,7 +38,9 @@ impl From<Level> for Bound {
     fn from(level: Level) -> Self {
         match level {
             Level::Eventual => Bound(Nanos::MAX),
-            Level::Bounded(bound) => Bound(u64::try_from(bound.as_nanos()).unwrap_or(Nanos::MAX - 1)),
+            Level::Bounded(bound) => {
+                Bound(u64::try_from(bound.as_nanos()).unwrap_or(Nanos::MAX).min(Nanos::MAX - 1))
+            }
         }
     }
 }

@@ -179,10 +179,13 @@ impl Fences {
     /// Of what stores hold it covers whatever is stamped with a place this node has applied. An entry that a node
     /// further ahead stamped later is not covered, and adopting a history forgets the fence: whoever must keep one up
     /// until its record is there fences again after records were applied and after adopting.
-    pub fn fence(&self, targets: &[Target]) {
-        let _chain = self.write();
+    ///
+    /// Returns what a value is born with that takes the place of what was fenced; `None` before any history was adopted.
+    pub fn fence(&self, targets: &[Target]) -> Option<Birth> {
+        let chain = self.write();
         let local = self.raise_all(targets);
         self.applied.store(local, Ordering::Release);
+        chain.as_ref().map(|chain| Birth { stamp: chain.head(), local })
     }
 
     fn distrust(&self, gap: Gap) -> Gap {

@@ -5,7 +5,8 @@ pub type Nanos = u64;
 
 /// Time, as a value the engine is given.
 pub trait Clock: Send + Sync + 'static {
-    /// Now: never goes back, counts suspend (as `CLOCK_BOOTTIME` does), and is right the moment a paused
+    /// Now: goes back by no more than it strayed from the
+    /// trusted clock between two calls of [`Clock::verify`] (microseconds), counts suspend (as `CLOCK_BOOTTIME` does), and is right the moment a paused
     /// process resumes. Leases and expiries are measured with it. Called on every hit: must be cheap.
     fn now(&self) -> Nanos;
 

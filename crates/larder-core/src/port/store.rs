@@ -4,7 +4,7 @@ use super::{BoxFuture, Source};
 use std::fmt;
 
 /// What a store is asked to keep: an encoded envelope and when it may be dropped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
     /// The key, encoded; any bytes.
     pub key: Vec<u8>,
@@ -12,6 +12,14 @@ pub struct Stored {
     pub bytes: Vec<u8>,
     /// Milliseconds since 1970 after which the store may reclaim it.
     pub expires_ms: u64,
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither the key nor the value: what is printed ends up in logs.
+        let (key, bytes) = (self.key.len(), self.bytes.len());
+        write!(f, "Stored {{ key: {key} bytes, envelope: {bytes} bytes, expires_ms: {} }}", self.expires_ms)
+    }
 }
 
 /// A tier of bytes. It knows nothing of validity: the rule decides that about whatever it returns.
@@ -57,9 +65,16 @@ impl StoreError {
         StoreError { message: message.into(), source: Some(source.into()) }
     }
 
-    /// An operation that was refused: closed, or over a limit.
+    /// An operation that was refused: closed, or over a limit. Says nothing about the store's health.
     pub fn refused(message: impl Into<String>) -> Self {
         StoreError { message: message.into(), source: None }
+    }
+}
+
+impl StoreError {
+    /// Whether the operation was refused, rather than tried and failed.
+    pub fn is_refused(&self) -> bool {
+        self.source.is_none()
     }
 }
 

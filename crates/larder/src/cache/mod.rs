@@ -219,8 +219,11 @@ impl Cache {
 
     /// Lets background work finish (at most 10 s), then stops it, the stores and the journal. Reads and writes fail
     /// from then on ([`Error::is_closed`]). Closing twice does nothing more.
-    pub async fn close(&self) {
-        self.engine.close(CLOSE_PATIENCE).await;
+    ///
+    /// Returns how many invalidated targets were queued and could not be recorded to the end: other processes, and a
+    /// store that outlives this one, do not know of them. Zero unless the journal has been failing.
+    pub async fn close(&self) -> usize {
+        self.engine.close(CLOSE_PATIENCE).await
     }
 }
 

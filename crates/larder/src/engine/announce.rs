@@ -5,7 +5,7 @@ use super::Engine;
 use super::follow::JOURNAL_DEADLINE;
 use crate::error::Error;
 use larder_core::port::JournalError;
-use larder_core::{Birth, Cause, Link, Target};
+use larder_core::{Birth, Cause, Target};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +19,8 @@ const RETRY_BYTES_MAX: usize = 1 << 20;
 /// What became of an invalidation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalidated {
-    /// Recorded at this position of the journal, and applied on this node.
+    /// Recorded at this position of the journal. This node has applied it, or, should the journal have failed right
+    /// after, has fenced the targets until it does.
     Applied {
         /// Its position.
         position: u64,
@@ -29,10 +30,11 @@ pub enum Invalidated {
     Queued,
 }
 
-/// What became of an invalidation, and where its record is, if it has one yet.
+/// What became of an invalidation, and what a value is born with that was announced so: its own record (or fence), not
+/// the newest one applied by now. Another put of the key may lie between, and must refuse this value.
 pub(crate) struct Announced {
     pub(crate) outcome: Invalidated,
-    link: Option<Link>,
+    pub(crate) born: Option<Birth>,
 }
 
 /// Invalidations waiting for another try, each target once.
@@ -63,6 +65,10 @@ impl Queue {
 
     pub(crate) fn len(&self) -> usize {
         self.lock().targets.len()
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        self.lock().targets.keys().cloned().collect()
     }
 
     /// Takes the targets in, all or none.
@@ -120,7 +126,7 @@ impl Engine {
             return Err(Error::closed());
         }
         // At once, and whatever the journal says: the caller has written, so this node's entries are suspect.
-        self.fences.fence(targets);
+        let fenced = self.fences.fence(targets);
         let appended =
             tokio::time::timeout(JOURNAL_DEADLINE, self.journal.append(&self.namespace, targets, cause));
         match appended
@@ -130,22 +136,35 @@ impl Engine {
             Ok(link) => {
                 // The record is safe; if it cannot be applied now, the fence above stands until it is.
                 let _ = self.catch_up().await;
-                Ok(Announced { outcome: Invalidated::Applied { position: link.position }, link: Some(link) })
+                let outcome = Invalidated::Applied { position: link.position };
+                Ok(Announced { outcome, born: self.fences.locate(link) })
             }
             Err(error) if self.queue.add(targets, cause) => {
                 tracing::warn!(namespace = %self.namespace, %error, "an invalidation is queued");
-                Ok(Announced { outcome: Invalidated::Queued, link: None })
+                Ok(Announced { outcome: Invalidated::Queued, born: fenced })
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// What a value is born with that was announced so: its own record, not the newest one applied by now. Another
-    /// node's put of the key may lie between, and its record must refuse this value as this one's refuses that.
-    pub(crate) fn birth_of(&self, announced: &Announced) -> Option<Birth> {
-        match announced.link {
-            Some(link) => self.fences.locate(link),
-            None => self.fences.birth(),
+    /// Fences again what is queued: adopting a history forgets fences, and entries that other nodes stored while this
+    /// one was behind may be stamped later than they are. Before the lease is extended.
+    pub(crate) fn fence_queued(&self) {
+        let queued = self.queue.targets();
+        if !queued.is_empty() {
+            self.fences.fence(&queued);
+        }
+    }
+
+    /// Tries to record all that is queued, until nothing is or no try gets further; how many targets are left.
+    pub(crate) async fn drain_all(&self) -> usize {
+        loop {
+            let before = self.queue.len();
+            self.drain_queue().await;
+            let left = self.queue.len();
+            if left == 0 || left >= before {
+                return left;
+            }
         }
     }
 

@@ -11,10 +11,11 @@ use crate::memory::{Entry, Key};
 use crate::observe::Count;
 use crate::outcome::{Freshness, Served, Source};
 use larder_core::plan::{Step, Want};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Answers by place in the batch; a key without one is absent from the origin.
 pub(crate) type BatchAnswers = HashMap<usize, Answer>;
@@ -67,60 +68,44 @@ impl Engine {
         due: &mut Vec<usize>,
     ) -> Vec<usize> {
         let mut missing = Vec::new();
-        let mut at_store: Vec<usize> = Vec::new();
-        for at in 0..keys.len() {
-            match self.look_in_memory(scope, &keys[at], &mut seen[at]) {
-                Step::Store(_) => at_store.push(at),
-                step => {
-                    self.settle_step(scope, &keys[at], &mut seen[at], step, at, slots, due, &mut missing)
-                        .await
+        let mut steps: Vec<(usize, Step)> = (0..keys.len()).map(|at| (at, Step::Memory)).collect();
+        while !steps.is_empty() {
+            let mut next = Vec::new();
+            let mut unconfirmed = Vec::new();
+            let mut at_store: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+            for (at, step) in steps {
+                match step {
+                    Step::Memory => next.push((at, self.look_in_memory(scope, &keys[at], &mut seen[at]))),
+                    Step::Confirm => unconfirmed.push(at),
+                    Step::Store(tier) => at_store.entry(tier).or_default().push(at),
+                    Step::Load | Step::Serve(_) => match self.end_look(scope, &mut seen[at], step) {
+                        Next::Done(result) => slots[at] = Some(result),
+                        Next::Refresh(served) => {
+                            slots[at] = Some(Ok(Some(served)));
+                            due.push(at);
+                        }
+                        Next::Load => missing.push(at),
+                    },
                 }
             }
-        }
-        for tier in 0..self.stores_of(scope) {
-            if at_store.is_empty() {
-                break;
+            if !unconfirmed.is_empty() {
+                // Once for all of them: a journal that hangs makes a batch wait as long as a single read.
+                let renewed = self.confirm_lease().await;
+                next.extend(unconfirmed.into_iter().map(|at| (at, seen[at].confirmed(renewed))));
             }
-            let asked: Vec<&Key> = at_store.iter().map(|at| &keys[*at]).collect();
-            let confirmed = self.fences.lease().load();
-            let rows = self.fetch(scope, tier, &asked).await;
-            let rows = rows.unwrap_or_else(|_| vec![None; asked.len()]);
-            let mut onward = Vec::new();
-            for (at, row) in std::mem::take(&mut at_store).into_iter().zip(rows) {
-                match self.found_in_store(scope, &keys[at], &mut seen[at], tier, row, confirmed) {
-                    Step::Store(_) => onward.push(at),
-                    step => {
-                        self.settle_step(scope, &keys[at], &mut seen[at], step, at, slots, due, &mut missing)
-                            .await
-                    }
+            for (tier, places) in at_store {
+                let asked: Vec<&Key> = places.iter().map(|at| &keys[*at]).collect();
+                let confirmed = self.fences.lease().load();
+                let rows = self.fetch(scope, tier, &asked).await;
+                let rows = rows.unwrap_or_else(|_| vec![None; asked.len()]);
+                for (at, row) in places.into_iter().zip(rows) {
+                    let step = self.found_in_store(scope, &keys[at], &mut seen[at], tier, row, confirmed);
+                    next.push((at, step));
                 }
             }
-            at_store = onward;
+            steps = next;
         }
         missing
-    }
-
-    /// Whatever is not another question to a store is carried on as for a single key.
-    #[allow(clippy::too_many_arguments)]
-    async fn settle_step(
-        self: &Arc<Self>,
-        scope: &Scope,
-        key: &Key,
-        seen: &mut Seen,
-        step: Step,
-        at: usize,
-        slots: &mut [Slot],
-        due: &mut Vec<usize>,
-        missing: &mut Vec<usize>,
-    ) {
-        match self.look_from(scope, key, seen, step).await {
-            Next::Done(result) => slots[at] = Some(result),
-            Next::Refresh(served) => {
-                slots[at] = Some(Ok(Some(served)));
-                due.push(at);
-            }
-            Next::Load => missing.push(at),
-        }
     }
 
     /// Loads what is missing, following flights that are under way; what is only due for a refresh rides along.
@@ -161,7 +146,7 @@ impl Engine {
             }
         }
         // One deadline for all that can be answered without the load.
-        let patience = scope.policy.soft_timeout.map(|soft| tokio::time::Instant::now() + soft);
+        let patience = scope.policy.soft_timeout.and_then(later);
         let awaited = !own.is_empty();
         for at in due {
             if let Some(flight) = self.flights.start(&keys[at]) {
@@ -192,7 +177,7 @@ impl Engine {
                     (landed, Source::Flight)
                 }
             };
-            slots[at] = Some(self.served_or_fallback(scope, &mut seen[at], landed, source));
+            slots[at] = Some(self.served_or_fallback(scope, &keys[at], &mut seen[at], landed, source));
         }
     }
 
@@ -238,11 +223,12 @@ impl Engine {
     fn served_or_fallback(
         &self,
         scope: &Scope,
+        key: &Key,
         seen: &mut Seen,
         landed: Option<Result<Arc<Entry>, Error>>,
         source: Source,
     ) -> Result<Option<Served>, Error> {
-        match (landed, seen.fallback.take()) {
+        match (landed, self.still_fit(scope, key, seen.fallback.take())) {
             (Some(Ok(entry)), _) => Ok(Some(self.served(entry, source))),
             (None, Some(fallback)) => Ok(Some(self.fall_back(scope, fallback, Freshness::OriginSlow))),
             (Some(Err(_)), Some(fallback)) => {
@@ -323,4 +309,9 @@ impl Engine {
             landing.land(at, composed.map(|(entry, _)| entry));
         }
     }
+}
+
+/// So long from now; `None` when that is further than the clock goes, which is as good as never.
+fn later(patience: Duration) -> Option<tokio::time::Instant> {
+    tokio::time::Instant::now().checked_add(patience)
 }

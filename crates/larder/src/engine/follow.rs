@@ -83,6 +83,7 @@ impl Engine {
             let t0 = self.time.now();
             match self.apply_all().await {
                 Ok(head) => {
+                    self.fence_queued();
                     self.fences.lease().extend(t0);
                     return Ok(head);
                 }
@@ -130,6 +131,7 @@ impl Engine {
     async fn adopt_history(&self) -> Result<Link, JournalError> {
         let history = self.ask(self.journal.history(&self.namespace)).await?;
         self.fences.adopt(history.oldest);
+        self.fence_queued();
         Ok(history.oldest)
     }
 

@@ -157,9 +157,11 @@ impl Engine {
     }
 
     /// Lets background work finish for up to `patience`, then stops what is left, the stores and the journal.
-    pub(crate) async fn close(&self, patience: Duration) {
+    /// How many invalidated targets could not be recorded.
+    pub(crate) async fn close(&self, patience: Duration) -> usize {
         if self.stop.is_cancelled() {
-            return self.tasks.wait().await;
+            self.tasks.wait().await;
+            return self.queue.len();
         }
         self.tasks.close();
         let finished = tokio::time::timeout(patience, self.finish_up()).await;
@@ -168,11 +170,17 @@ impl Engine {
         }
         self.stop.cancel();
         self.tasks.wait().await;
+        // Whatever was still being announced has ended now.
+        let unrecorded = self.drain_all().await;
+        if unrecorded > 0 {
+            tracing::error!(namespace = %self.namespace, unrecorded, "closing with invalidations that no journal has");
+        }
         for tier in &self.tiers {
             tier.close().await;
         }
         self.journal.close().await;
         self.memory.clear();
+        unrecorded
     }
 
     async fn finish_up(&self) {

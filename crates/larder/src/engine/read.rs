@@ -42,6 +42,12 @@ impl Seen {
         Seen { plan, began, found: None, fallback: None, previous: None, miss: Count::MissCold }
     }
 
+    /// Takes in whether the lease was renewed: what was seen under the old one counts for nothing.
+    pub(super) fn confirmed(&mut self, renewed: bool) -> Step {
+        self.fallback = None;
+        self.plan.confirmed(renewed)
+    }
+
     /// Takes in what one tier held.
     fn entry(
         &mut self,
@@ -123,31 +129,28 @@ impl Engine {
     }
 
     /// Goes through the tiers.
-    pub(super) async fn look(self: &Arc<Self>, scope: &Scope, key: &Key, seen: &mut Seen) -> Next {
-        let first = seen.plan.begin();
-        self.look_from(scope, key, seen, first).await
-    }
-
-    /// Goes through the tiers from a step on.
-    pub(super) async fn look_from(
-        self: &Arc<Self>,
-        scope: &Scope,
-        key: &Key,
-        seen: &mut Seen,
-        mut step: Step,
-    ) -> Next {
+    async fn look(self: &Arc<Self>, scope: &Scope, key: &Key, seen: &mut Seen) -> Next {
+        let mut step = seen.plan.begin();
         loop {
             step = match step {
                 Step::Memory => self.look_in_memory(scope, key, seen),
                 Step::Store(tier) => self.look_in_store(scope, key, seen, tier).await,
-                Step::Confirm => self.confirm(seen).await,
-                Step::Load => {
-                    scope.stats.add(seen.miss);
-                    return Next::Load;
+                Step::Confirm => {
+                    let renewed = self.confirm_lease().await;
+                    seen.confirmed(renewed)
                 }
-                Step::Serve(serve) => return self.serve(scope, seen, serve),
+                Step::Load | Step::Serve(_) => return self.end_look(scope, seen, step),
             }
         }
+    }
+
+    /// What a look at the tiers comes to.
+    pub(super) fn end_look(&self, scope: &Scope, seen: &mut Seen, step: Step) -> Next {
+        if let Step::Serve(serve) = step {
+            return self.serve(scope, seen, serve);
+        }
+        scope.stats.add(seen.miss);
+        Next::Load
     }
 
     pub(super) fn look_in_memory(&self, scope: &Scope, key: &Key, seen: &mut Seen) -> Step {
@@ -189,12 +192,6 @@ impl Engine {
         }
         let place = u8::try_from(tier).unwrap_or(u8::MAX);
         seen.entry(entry, Source::Store(place), verdict, life, &scope.stats)
-    }
-
-    async fn confirm(self: &Arc<Self>, seen: &mut Seen) -> Step {
-        let renewed = self.confirm_lease().await;
-        seen.fallback = None;
-        seen.plan.confirmed(renewed)
     }
 
     fn serve(&self, scope: &Scope, seen: &mut Seen, serve: Serve) -> Next {
@@ -259,7 +256,8 @@ impl Engine {
             Some(Err(_)) => LoadEnd::Failed,
             None => LoadEnd::Slow,
         };
-        match (seen.plan.loaded(end), landed, seen.fallback.take()) {
+        let fallback = self.still_fit(scope, key, seen.fallback.take());
+        match (seen.plan.loaded(end), landed, fallback) {
             (Step::Serve(Serve::Fallback), None, Some(fallback)) => {
                 Ok(self.fall_back(scope, fallback, freshness))
             }
@@ -270,9 +268,18 @@ impl Engine {
                 let (entry, source) = landed?;
                 Ok(Served { entry, source, freshness: Freshness::Fresh, now: self.time.now() })
             }
-            // A slow load without a fallback is waited for, so this is not reached; an error is the honest answer.
+            // The fallback was invalidated while the load, which goes on, took too long: nothing may be served.
             (_, None, _) => Err(Error::timed_out(patience.unwrap_or_default())),
         }
+    }
+
+    /// The fallback, unless it was invalidated while the load ran.
+    pub(super) fn still_fit(&self, scope: &Scope, key: &Key, fallback: Option<Fallback>) -> Option<Fallback> {
+        let confirmed = self.fences.lease().load();
+        fallback.filter(|(entry, _)| {
+            let (verdict, _now) = self.judge(scope, key, entry, confirmed);
+            matches!(verdict, Verdict::Fresh | Verdict::Unconfirmed)
+        })
     }
 
     pub(super) fn fall_back(&self, scope: &Scope, (entry, source): Fallback, freshness: Freshness) -> Served {

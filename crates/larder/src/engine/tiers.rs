@@ -122,7 +122,11 @@ impl Engine {
 
     /// The entry in these bytes. `None` when they are not a sound envelope of this key and schema.
     fn revive(&self, scope: &Scope, key: &Key, name: &[u8], bytes: &[u8]) -> Option<Arc<Entry>> {
-        let limits = Limits { raw_bytes_max: scope.policy.value_bytes_max, ..Limits::default() };
+        let limits = Limits {
+            raw_bytes_max: scope.policy.value_bytes_max,
+            stored_bytes_max: scope.policy.value_bytes_max.saturating_add(64 << 20),
+            ..Limits::default()
+        };
         let envelope = Envelope::decode(bytes, name, &limits).ok()?;
         envelope.check_schema(scope.schema).ok()?;
         let value = match &envelope.content {

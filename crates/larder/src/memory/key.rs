@@ -2,11 +2,12 @@
 
 use foldhash::quality::SeedableRandomState;
 use larder_core::Segments;
+use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::LazyLock;
 
 /// A key of one region, ready to be looked up: built once, used often. Made by [`crate::Region::key`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Key {
     pub(crate) hash: u64,
     /// Which region of which tenant of which cache, by a number unique in the process.
@@ -36,6 +37,13 @@ fn hash(scope: u32, bytes: &[u8]) -> u64 {
     hasher.write(bytes);
     hasher.write_u32(scope);
     hasher.finish()
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not its content, which may name a person: print `segments()` to show it on purpose.
+        write!(f, "Key({:016x})", self.hash)
+    }
 }
 
 impl PartialEq for Key {

@@ -4,13 +4,14 @@ use crate::engine::{Answer, LoadFuture, LoadState, Loader};
 use crate::error::LoadError;
 use crate::memory::{Entry, Value};
 use larder_core::{Segments, Tag};
+use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A loader's answer about one key. Any value converts into [`Loaded::Value`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Loaded<T> {
     /// The value.
     Value(T),
@@ -20,6 +21,18 @@ pub enum Loaded<T> {
     NotModified,
     /// The load failed, for this reason; like an error, without one.
     Failed(String),
+}
+
+impl<T> fmt::Debug for Loaded<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the value: answers end up in logs.
+        match self {
+            Loaded::Value(_) => f.write_str("Value(..)"),
+            Loaded::Absent => f.write_str("Absent"),
+            Loaded::NotModified => f.write_str("NotModified"),
+            Loaded::Failed(why) => f.debug_tuple("Failed").field(why).finish(),
+        }
+    }
 }
 
 impl<T> From<T> for Loaded<T> {

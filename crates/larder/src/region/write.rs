@@ -9,7 +9,11 @@ use larder_core::{Birth, Cause, Pattern, Segments, Tag, Target};
 
 /// A moment in the journal's history, taken before a value was read from the origin; see [`Region::snapshot`].
 #[derive(Clone, Copy, Debug)]
-pub struct Snapshot(Option<Birth>);
+pub struct Snapshot {
+    born: Option<Birth>,
+    /// The engine it was taken in: its numbers mean nothing in another.
+    engine: usize,
+}
 
 impl<T: Send + Sync + 'static> Region<T> {
     /// Keeps a value the application is the author of, and tells all nodes to drop theirs. Loads of the key that are
@@ -20,7 +24,7 @@ impl<T: Send + Sync + 'static> Region<T> {
     ///
     /// # Errors
     /// When the invalidation could neither be recorded nor queued; nothing is kept then.
-    pub async fn put<'k>(&self, key: impl IntoKey<'k>, value: T) -> Result<(), Error> {
+    pub async fn put<'k>(&self, key: impl IntoKey<'k>, value: T) -> Result<Invalidated, Error> {
         self.put_tagged(key, value, []).await
     }
 
@@ -33,20 +37,19 @@ impl<T: Send + Sync + 'static> Region<T> {
         key: impl IntoKey<'k>,
         value: T,
         tags: impl IntoIterator<Item = Tag>,
-    ) -> Result<(), Error> {
+    ) -> Result<Invalidated, Error> {
         let key = key.into_key(self.scope.id)?.into_owned();
         let tags: Vec<Tag> = tags.into_iter().collect();
         let announced =
             self.shared.announce(&self.engine, vec![self.target_of(&key)], Cause::new("put")).await?;
         self.scope.stats.add(Count::Put);
-        let born = self.engine.birth_of(&announced);
-        self.fill(key, Value::new(value), tags, born);
-        Ok(())
+        self.fill(key, Value::new(value), tags, announced.born);
+        Ok(announced.outcome)
     }
 
     /// Notes where the journal stands. Take it before reading a value from the origin that is to be put.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot(self.engine.fences.birth())
+        Snapshot { born: self.engine.fences.birth(), engine: self.engine.identity() }
     }
 
     /// Keeps a value that was read from the origin after `snapshot` was taken. Like a load, it is not announced; and it
@@ -65,8 +68,12 @@ impl<T: Send + Sync + 'static> Region<T> {
         if self.engine.stop.is_cancelled() {
             return Err(Error::closed());
         }
+        if snapshot.engine != self.engine.identity() {
+            let expected = "expected one taken by this cache's region.snapshot()";
+            return Err(Error::invalid(format!("snapshot was taken in another cache; {expected}")));
+        }
         self.scope.stats.add(Count::Put);
-        self.fill(key, Value::new(value), tags.into_iter().collect(), snapshot.0);
+        self.fill(key, Value::new(value), tags.into_iter().collect(), snapshot.born);
         Ok(())
     }
 

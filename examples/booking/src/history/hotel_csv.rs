@@ -18,7 +18,7 @@ use crate::history::{Event, History, PlannedBooking, Step, in_time_order};
 use crate::time::{DAY_MINUTES, Day};
 
 /// How many malformed rows are kept with their reasons; all are counted.
-const MALFORMED_KEPT_MAX: usize = 10;
+const MALFORMED_KEPT_MAX: usize = 1_000;
 /// Arrivals are received from 14:00 to 02:00, half an hour each.
 const DESK_OPENS: i64 = 14 * 60;
 const DESK_CLOSES: i64 = 26 * 60;

@@ -102,13 +102,15 @@ impl<T: Send + Sync + 'static> Region<T> {
         let announced =
             self.shared.announce(&self.engine, vec![self.target_of(&key)], Cause::new("remove")).await;
         self.engine.memory.remove(&key);
-        let _ = self.engine.unstore(&self.scope, &key).await;
+        // Carried through even if the caller goes away, and not held up if the caller stops polling.
+        let (engine, scope) = (self.engine.clone(), self.scope.clone());
+        let _ = self.engine.spawn_returning(async move { engine.unstore(&scope, &key).await }).await;
         announced.map(|announced| announced.outcome)
     }
 
     /// Ends a key's TTL now, on this node and in the stores, but keeps its value for the fail-safe; so too for what a
-    /// load under way brings. Other nodes keep
-    /// what they have in memory for its time; to make them drop it, invalidate.
+    /// load under way brings. Other nodes keep what they have in memory for its time; to make them drop it,
+    /// invalidate.
     ///
     /// # Errors
     /// When a store could not be told: it may still hold the value as fresh.
@@ -131,7 +133,9 @@ impl<T: Send + Sync + 'static> Region<T> {
         let expired = Value::Of(entry).file(rest);
         engine.memory.insert(&key, expired.clone());
         if engine.stores_of(&self.scope) > 0 && !expired.unnamable {
-            engine.store_now(&self.scope, &key, &*expired).await?;
+            let (working, scope) = (engine.clone(), self.scope.clone());
+            let storing = async move { working.store_now(&scope, &key, &*expired).await };
+            engine.spawn_returning(storing).await.map_err(|_| Error::closed())??;
         }
         Ok(())
     }

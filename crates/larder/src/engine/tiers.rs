@@ -38,13 +38,15 @@ impl Turns {
 /// One store with what is known of its health.
 pub(crate) struct Tier {
     store: Arc<dyn Store>,
-    breaker: Breaker,
+    /// A store that takes no writes may still answer reads, and the other way round.
+    reads: Breaker,
+    writes: Breaker,
     stats: StoreStats,
 }
 
 impl Tier {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Tier { store, breaker: Breaker::default(), stats: StoreStats::default() }
+        Tier { store, reads: Breaker::default(), writes: Breaker::default(), stats: StoreStats::default() }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -53,7 +55,12 @@ impl Tier {
 
     pub(crate) fn snapshot(&self) -> StoreSnapshot {
         let (counts, gets) = (self.stats.counts(), self.stats.gets.snapshot());
-        StoreSnapshot { name: self.name(), counts, gets, degraded: self.breaker.is_open() }
+        StoreSnapshot {
+            name: self.name(),
+            counts,
+            gets,
+            degraded: self.reads.is_open() || self.writes.is_open(),
+        }
     }
 
     pub(crate) async fn close(&self) {
@@ -64,9 +71,10 @@ impl Tier {
     async fn run<T>(
         &self,
         engine: &Engine,
+        breaker: &Breaker,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        if !self.breaker.allows(engine.time.now()) {
+        if !breaker.allows(engine.time.now()) {
             self.stats.add(StoreCount::ShortCircuited, 1);
             return Err(StoreError::refused(format!("{} is left alone after failing", self.name())));
         }
@@ -74,11 +82,13 @@ impl Tier {
             Ok(result) => result,
             Err(late) => Err(StoreError::new(format!("{}: no answer within 2 s", self.name()), late)),
         };
-        let was_open = self.breaker.is_open();
-        self.breaker.record(result.is_ok(), engine.time.now());
+        let was_open = breaker.is_open();
+        // What the store refused (too large, too many waiting) it was well enough to refuse.
+        let is_well = result.as_ref().map_or_else(StoreError::is_refused, |_| true);
+        breaker.record(is_well, engine.time.now());
         if let Err(error) = &result {
             self.stats.add(StoreCount::Error, 1);
-            if !was_open && self.breaker.is_open() {
+            if !was_open && breaker.is_open() {
                 tracing::warn!(store = self.name(), %error, "a store keeps failing; the cache goes on without it");
             }
         } else if was_open {
@@ -105,7 +115,7 @@ impl Engine {
         let names: Vec<Vec<u8>> = keys.iter().map(|key| self.store_key(scope, key)).collect();
         let began = self.time.now();
         tier.stats.add(StoreCount::Get, names.len() as u64);
-        let rows = tier.run(self, tier.store.get_many(&names)).await?;
+        let rows = tier.run(self, &tier.reads, tier.store.get_many(&names)).await?;
         tier.stats.gets.record(Duration::from_nanos(self.time.now().saturating_sub(began)));
         let found = rows.iter().flatten().count();
         tier.stats.add(StoreCount::Found, found as u64);
@@ -220,7 +230,8 @@ impl Engine {
         let mut result = Ok(());
         for tier in &self.tiers {
             tier.stats.add(StoreCount::Put, 1);
-            result = result.and(tier.run(self, tier.store.put_many(vec![stored.clone()])).await);
+            result =
+                result.and(tier.run(self, &tier.writes, tier.store.put_many(vec![stored.clone()])).await);
         }
         result
     }
@@ -266,7 +277,7 @@ impl Engine {
         let _turn = self.store_turns.of(key).await;
         let mut result = Ok(());
         for tier in &self.tiers {
-            result = result.and(tier.run(self, tier.store.remove_many(&names)).await);
+            result = result.and(tier.run(self, &tier.writes, tier.store.remove_many(&names)).await);
         }
         result
     }

@@ -157,7 +157,7 @@ impl FakeStore {
         let failing =
             self.shared.failing_calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, countdown).is_ok();
         if failing || self.shared.failing.load(Ordering::SeqCst) {
-            return Err(StoreError::refused("a fault for tests"));
+            return Err(StoreError::new("a fault for tests", std::io::Error::other("fault")));
         }
         Ok(())
     }

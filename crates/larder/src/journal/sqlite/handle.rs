@@ -44,7 +44,7 @@ impl SqliteJournalOptions {
     /// How long a write waits for other connections' transactions before it fails. Default 4 s.
     #[must_use]
     pub fn busy_wait(mut self, busy_wait: Duration) -> Self {
-        self.busy_wait = busy_wait;
+        self.busy_wait = busy_wait.min(Duration::from_secs(3600));
         self
     }
 }

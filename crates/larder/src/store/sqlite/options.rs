@@ -31,7 +31,7 @@ impl SqliteStoreOptions {
     /// How often expired entries are looked for. Default 1 s.
     #[must_use]
     pub fn reclaim_every(mut self, interval: Duration) -> Self {
-        self.reclaim_every = interval.max(Duration::from_millis(1));
+        self.reclaim_every = interval.clamp(Duration::from_millis(1), Duration::from_secs(24 * 3600));
         self
     }
 
@@ -52,7 +52,7 @@ impl SqliteStoreOptions {
     /// How long a write waits for other processes' before it fails. Default 1 s.
     #[must_use]
     pub fn busy_wait(mut self, busy_wait: Duration) -> Self {
-        self.busy_wait = busy_wait;
+        self.busy_wait = busy_wait.min(Duration::from_secs(3600));
         self
     }
 

@@ -5,6 +5,7 @@ use super::handle::Signals;
 use super::space;
 use crate::sqlite::{DatabaseFile, Slot};
 use larder_core::port::StoreError;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,5 +77,17 @@ fn get(connection: &Connection, keys: &[Vec<u8>]) -> rusqlite::Result<Vec<Option
     // One snapshot for all of them; it ends with the guard.
     let snapshot = connection.unchecked_transaction()?;
     let mut statement = snapshot.prepare_cached("SELECT bytes FROM entries WHERE key = ?1")?;
-    keys.iter().map(|key| statement.query_row([key], |row| row.get(0)).optional()).collect()
+    keys.iter().map(|key| statement.query_row([key], |row| row.get_ref(0).map(envelope)).optional()).collect()
 }
+
+/// The bytes of a row. What is no blob, or larger than any envelope, is empty, which no envelope is: a row that somebody
+/// else wrote must not fail the rows asked for with it, nor be read into memory whole.
+fn envelope(value: ValueRef<'_>) -> Vec<u8> {
+    match value {
+        ValueRef::Blob(bytes) if bytes.len() <= ENVELOPE_BYTES_MAX => bytes.to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+/// No larger envelope is read: 1 GiB, SQLite's own limit on a value.
+const ENVELOPE_BYTES_MAX: usize = 1_000_000_000;

@@ -144,10 +144,11 @@ impl Engine {
             scope.stats.add(Count::RejectedByRule);
             return;
         }
-        if self.memory.peek(key).is_some_and(|there| there.local() > entry.local()) {
+        let there = self.memory.peek(key);
+        if there.as_ref().is_some_and(|there| there.local() > entry.local()) {
             return;
         }
-        if !self.memory.insert(key, entry.clone()) {
+        if !self.memory.insert(key, entry.clone(), there.is_some()) {
             scope.stats.add(Count::TooLarge);
         }
         // A load that outlived the close: memory was cleared before, and nobody follows the journal any more.

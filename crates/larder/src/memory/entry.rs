@@ -45,6 +45,7 @@ pub(crate) struct Head {
     /// Before this a hit has nothing to think about; `times.refresh` once more.
     fresh_until: Nanos,
     rest: Box<Rest>,
+    weight: u64,
 }
 
 /// What is read when something was applied since the last check, or on the slow paths.
@@ -66,8 +67,11 @@ const OVERHEAD_BYTES: u64 = 96 + (size_of::<Head>() + size_of::<Rest>()) as u64;
 
 impl Head {
     pub(crate) fn new(rest: Rest) -> Self {
+        let tags = rest.tags.iter().map(|tag| size_of_val(tag) + tag.segments().heap_bytes()).sum::<usize>();
+        let heap = tags + rest.dependencies.heap_bytes();
         Head {
             checked: AtomicU64::new(0),
+            weight: OVERHEAD_BYTES + rest.value_bytes + heap as u64,
             local: rest.born.map_or(0, |born| born.local),
             fresh_until: rest.times.refresh,
             rest: Box::new(rest),
@@ -86,11 +90,9 @@ impl Head {
         now < self.fresh_until
     }
 
-    /// Bytes the entry is counted as.
+    /// Bytes the entry is counted as; asked for by the table at each of its steps.
     pub(crate) fn weight(&self) -> u64 {
-        let tags = self.tags.iter().map(|tag| size_of_val(tag) + tag.segments().heap_bytes()).sum::<usize>();
-        let heap = tags + self.dependencies.heap_bytes();
-        OVERHEAD_BYTES + self.value_bytes + heap as u64
+        self.weight
     }
 }
 

@@ -180,14 +180,15 @@ impl Memory {
         self.cache.peek(key)
     }
 
-    /// Keeps an entry, replacing what the key held. False when it is larger than a shard and was not kept.
-    pub(crate) fn insert(&self, key: &Key, entry: Arc<Entry>) -> bool {
+    /// Keeps an entry, replacing what the key held (`replaces`: whether it held something, for the count of evictions).
+    /// False when it is larger than a shard and was not kept.
+    pub(crate) fn insert(&self, key: &Key, entry: Arc<Entry>, replaces: bool) -> bool {
         let filed = Filed::under(key);
         if filed.heap_bytes() + entry.weight() > self.cache.shard_capacity() {
             self.cache.remove(key);
             return false;
         }
-        if self.cache.contains_key(key) {
+        if replaces {
             self.replaced.fetch_add(1, Ordering::Relaxed);
         }
         self.cache.insert(filed, entry);

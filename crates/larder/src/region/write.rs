@@ -123,6 +123,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         self.scope.stats.add(Count::Expire);
         engine.expire_flight(&key);
         let mut entry = engine.memory.peek(&key);
+        let replaces = entry.is_some();
         for tier in 0..engine.stores_of(&self.scope) {
             if entry.is_none() {
                 entry = engine.fetch(&self.scope, tier, &[&key]).await?.pop().flatten();
@@ -131,7 +132,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         let Some(entry) = entry else { return Ok(()) };
         let rest = entry.expired(engine.time.now());
         let expired = Value::Of(entry).file(rest);
-        engine.memory.insert(&key, expired.clone());
+        engine.memory.insert(&key, expired.clone(), replaces);
         if engine.stores_of(&self.scope) > 0 && !expired.unnamable {
             let (working, scope) = (engine.clone(), self.scope.clone());
             let storing = async move { working.store_now(&scope, &key, &*expired).await };

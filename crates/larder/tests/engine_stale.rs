@@ -106,6 +106,21 @@ async fn what_was_invalidated_is_never_a_fallback() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_invalidated_while_its_load_runs_is_no_fallback_when_that_load_fails() {
+    // The fallback was chosen before the load began, and served although the key had been invalidated since.
+    let (rig, region) = loaded(safe()).await;
+    rig.pass(TTL).await;
+    rig.origin.will(Answer::Error);
+    rig.origin.hold();
+    let (reading, loader) = (region.clone(), rig.origin.load());
+    let reader = tokio::spawn(async move { reading.get_or_load(key![1], loader).await });
+    rig.origin.reached().await;
+    region.invalidate(key![1]).await.unwrap();
+    rig.origin.release();
+    assert!(reader.await.unwrap().unwrap_err().is_load());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_expired_key_is_a_miss_in_all_tiers_and_its_value_a_fallback() {
     let (rig, region) = loaded(safe()).await;
     region.expire(key![1]).await.unwrap();

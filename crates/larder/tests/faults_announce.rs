@@ -4,6 +4,7 @@
 mod rig;
 
 use larder::journal::MemoryJournal;
+use larder::port::Journal;
 use larder::testing::FakeJournal;
 use larder::{Cache, Invalidated, Region, Target, key, tag};
 use rig::{NS, Rig, eventual, ms, until};
@@ -43,6 +44,62 @@ async fn an_invalidation_that_cannot_be_recorded_is_fenced_here_queued_and_recor
         other.sync().await.unwrap();
         assert!(other_region.get(key![1]).await.unwrap().is_none(), "{name}: others learn of it");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queued_invalidation_covers_what_a_process_further_ahead_stored() {
+    // This process is one record behind. Another, which is not, stores the old value under a later stamp. A write
+    // follows whose invalidation can only be queued. When this process catches up, the stored value was born after the
+    // fence, and came back as a hit on the very node that had invalidated it.
+    let rig = Rig::with_store().await;
+    rig.journal.set_deaf(true);
+    let region = rig.region(eventual());
+    rig.records.append(NS, &[Target::key("slots", key![99])], &"unrelated".into()).await.unwrap();
+    let other = rig.another().await;
+    let other_region = other.region::<u64>("slots", eventual()).unwrap();
+    other_region.get_or_load(key![1], rig.origin.load()).await.unwrap();
+    rig.stored(1).await;
+    rig.origin.write();
+    rig.journal.fail_appends(1_000);
+    assert_eq!(region.invalidate(key![1]).await.unwrap(), Invalidated::Queued);
+    rig.cache.sync().await.unwrap();
+    assert!(region.get(key![1]).await.unwrap().is_none(), "the old value came back from the store");
+    assert_eq!(*load(&rig, &region).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queued_invalidation_outlives_the_first_look_at_a_journal_that_was_out_of_reach() {
+    // A process starts while the journal cannot be read. A write is invalidated, and queued. Then the journal can be
+    // read, but not written: adopting its history forgot the fence, and the store still had the old value.
+    let before = Rig::with_store().await;
+    let region = before.region(eventual());
+    load(&before, &region).await;
+    before.stored(1).await;
+    let journal = FakeJournal::new(before.records.clone());
+    journal.set_unreachable(true);
+    let builder = Cache::builder(NS).clock(Arc::new(before.clock.clone())).journal(journal.clone());
+    let cache = builder.store(before.store.clone()).build().await.unwrap();
+    let region = cache.region::<u64>("slots", eventual()).unwrap();
+    before.origin.write();
+    assert_eq!(region.invalidate(key![1]).await.unwrap(), Invalidated::Queued);
+    journal.set_unreachable(false);
+    journal.fail_appends(1_000);
+    cache.sync().await.unwrap();
+    assert!(region.get(key![1]).await.unwrap().is_none(), "the old value came back from the store");
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_says_how_many_invalidations_no_journal_has() {
+    let rig = Rig::new().await;
+    let region = rig.region(eventual());
+    load(&rig, &region).await;
+    rig.journal.fail_appends(1_000);
+    region.invalidate(key![1]).await.unwrap();
+    assert_eq!(rig.cache.close().await, 1);
+    let rig = Rig::new().await;
+    rig.journal.fail_appends(1);
+    rig.region(eventual()).invalidate(key![1]).await.unwrap();
+    assert_eq!(rig.cache.close().await, 0, "what can be recorded at last is");
 }
 
 #[tokio::test(start_paused = true)]

@@ -147,6 +147,23 @@ async fn a_journal_that_hangs_delays_each_reader_once_and_not_one_after_the_othe
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_journal_that_hangs_delays_a_batch_as_long_as_a_single_read() {
+    // Each key of a batch used to ask for the lease again: five hundred keys waited five hundred times.
+    let (rig, region) = deaf().await;
+    let keys: Vec<_> = (0..20_u64).map(|n| key![n]).collect();
+    region.get_many_or_load(keys.clone(), rig.origin.load_many()).await;
+    rig.lapse(secs(2));
+    let hold = rig.journal.hold_reads();
+    let began = tokio::time::Instant::now();
+    for read in region.get_many_or_load(keys, rig.origin.load_many()).await {
+        assert_eq!(*read.unwrap(), 1);
+    }
+    let took = began.elapsed();
+    assert!(took <= secs(3), "a batch waited {took:?} for a journal that does not answer");
+    drop(hold);
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_epoch_makes_everything_a_miss_once_and_then_all_is_well() {
     let rig = Rig::with_store().await;
     rig.journal.set_deaf(true);

@@ -49,3 +49,14 @@ async fn long_keys_count_against_the_cap_on_bytes() {
     let memory = cache.stats().memory;
     assert!(memory.entries > 0 && memory.entries * 10_000 <= 1 << 20, "{memory:?}");
 }
+
+#[tokio::test]
+async fn a_snapshot_of_another_cache_is_refused() {
+    // Its number is of another count: a value kept under it would outlive invalidations here.
+    let (one, other) =
+        (Cache::builder("one").build().await.unwrap(), Cache::builder("other").build().await.unwrap());
+    let snapshot = one.region::<u64>("slots", policy()).unwrap().snapshot();
+    let region = other.region::<u64>("slots", policy()).unwrap();
+    let error = region.put_as_of(snapshot, key![1], 1, []).unwrap_err();
+    assert!(error.is_invalid() && error.to_string().contains("another cache"), "{error}");
+}

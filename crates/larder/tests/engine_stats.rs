@@ -4,7 +4,7 @@
 mod rig;
 
 use larder::{Outcome, Region, key};
-use rig::{Answer, Rig, TTL, bounded, ms, secs, settle};
+use rig::{Answer, Rig, TTL, bounded, eventual, ms, secs, settle};
 
 /// Counts what was asked of the region.
 struct Asked<'a> {
@@ -113,4 +113,18 @@ async fn latencies_are_recorded_for_reads_beyond_memory_and_for_loads() {
     let stats = rig.stats();
     assert!(stats.loads.p99 >= pause && stats.loads.p99 < pause * 2, "{:?}", stats.loads);
     assert!(stats.reads.p50 >= pause, "{:?}", stats.reads);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_is_asked_now_and_then_what_it_holds() {
+    let rig = Rig::with_store().await;
+    let region = rig.region(eventual());
+    region.get_or_load(key![1], rig.origin.load()).await.unwrap();
+    rig.stored(1).await;
+    for _ in 0..6 {
+        rig.pass(secs(5)).await;
+    }
+    let store = &rig.cache.stats().stores[0];
+    assert_eq!(store.entries, 1);
+    assert!(store.bytes > 0);
 }

@@ -197,6 +197,7 @@ pub(crate) async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
 }
 
 async fn follow_once(engine: &Arc<Engine>) -> Result<(), JournalError> {
+    engine.ask_usage();
     engine.drain_queue().await;
     engine.catch_up().await.map(drop)
 }

@@ -12,6 +12,7 @@ use larder_core::expiry::{Times, nanos};
 use larder_core::port::{Nanos, Store, StoreError, Stored};
 use larder_core::{Content, Envelope, EnvelopeHead, Limits, Segments};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -42,11 +43,29 @@ pub(crate) struct Tier {
     reads: Breaker,
     writes: Breaker,
     stats: StoreStats,
+    usage: Usage,
 }
+
+/// What a store held when it was last asked.
+#[derive(Default)]
+struct Usage {
+    asked: AtomicU64,
+    entries: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// How often stores are asked what they hold.
+const USAGE_EVERY_NS: Nanos = 5_000_000_000;
 
 impl Tier {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Tier { store, reads: Breaker::default(), writes: Breaker::default(), stats: StoreStats::default() }
+        Tier {
+            store,
+            reads: Breaker::default(),
+            writes: Breaker::default(),
+            stats: StoreStats::default(),
+            usage: Usage::default(),
+        }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -55,8 +74,12 @@ impl Tier {
 
     pub(crate) fn snapshot(&self) -> StoreSnapshot {
         let (counts, gets) = (self.stats.counts(), self.stats.gets.snapshot());
+        let (entries, bytes) = (&self.usage.entries, &self.usage.bytes);
+        let (entries, bytes) = (entries.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed));
         StoreSnapshot {
             name: self.name(),
+            entries,
+            bytes,
             counts,
             gets,
             degraded: self.reads.is_open() || self.writes.is_open(),
@@ -99,6 +122,30 @@ impl Tier {
 }
 
 impl Engine {
+    /// Asks the stores what they hold, now and then, for the statistics. In tasks of its own: a store that hangs must not
+    /// keep the follower from renewing the lease.
+    pub(crate) fn ask_usage(self: &Arc<Self>) {
+        let now = self.time.now();
+        for at in 0..self.tiers.len() {
+            let asked = &self.tiers[at].usage.asked;
+            let last = asked.load(Ordering::Relaxed);
+            if last != 0 && now < last.saturating_add(USAGE_EVERY_NS) {
+                continue;
+            }
+            asked.store(now, Ordering::Relaxed);
+            let engine = self.clone();
+            self.spawn(async move {
+                let tier = &engine.tiers[at];
+                if let Ok(Ok((entries, bytes))) =
+                    tokio::time::timeout(STORE_DEADLINE, tier.store.usage()).await
+                {
+                    tier.usage.entries.store(entries, Ordering::Relaxed);
+                    tier.usage.bytes.store(bytes, Ordering::Relaxed);
+                }
+            });
+        }
+    }
+
     /// How many stores a region's reads may go to.
     pub(crate) fn stores_of(&self, scope: &Scope) -> usize {
         if scope.policy.memory_only { 0 } else { self.tiers.len() }

@@ -241,6 +241,10 @@ impl MemorySnapshot {
 pub struct StoreSnapshot {
     /// Its name.
     pub name: &'static str,
+    /// Entries it held when it was last asked; it is asked every few seconds.
+    pub entries: u64,
+    /// Bytes it held then.
+    pub bytes: u64,
     /// Its counters.
     pub counts: StoreCounts,
     /// Time of lookups.

@@ -149,10 +149,15 @@ impl FakeStore {
         count(&mut self.shared.calls.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn usable(&self) -> Result<(), StoreError> {
+    fn open(&self) -> Result<(), StoreError> {
         if self.shared.closed.load(Ordering::SeqCst) {
             return Err(StoreError::refused("the fake store is closed"));
         }
+        Ok(())
+    }
+
+    fn usable(&self) -> Result<(), StoreError> {
+        self.open()?;
         let countdown = |n: u64| n.checked_sub(1);
         let failing =
             self.shared.failing_calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, countdown).is_ok();
@@ -214,7 +219,8 @@ impl Store for FakeStore {
 
     fn usage(&self) -> BoxFuture<'_, Result<(u64, u64), StoreError>> {
         Box::pin(async move {
-            self.usable()?;
+            // Faults are not meant for this: the cache asks by itself, at any time.
+            self.open()?;
             let entries = self.entries();
             let bytes = entries.iter().map(|(key, entry)| key.len() + entry.bytes.len()).sum::<usize>();
             Ok((entries.len() as u64, bytes as u64))

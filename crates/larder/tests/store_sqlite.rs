@@ -192,6 +192,12 @@ async fn the_file_shrinks_when_what_filled_it_is_gone() {
     };
     eventually("most pages are given back", async || pages() < 1_000).await;
     store.close().await;
+    // Whichever of the store's connections closes last decides whether SQLite writes its log back into the file at once
+    // or when it is next opened. This test once depended on that.
+    Connection::open(dir.path())
+        .unwrap()
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+        .unwrap();
     let bytes = std::fs::metadata(dir.path()).unwrap().len();
     assert!(bytes < 5_000_000, "{bytes} bytes");
 }

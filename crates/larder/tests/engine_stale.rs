@@ -3,22 +3,10 @@
 
 mod rig;
 
-use larder::{Error, Freshness, Outcome, Policy, Region, Source, key};
-use rig::{Answer, Rig, TTL, eventual, ms, secs, settle};
+use larder::{Freshness, Policy, Source, key};
+use rig::{Answer, Rig, TTL, eventual, load, loaded, ms, secs, settle};
 
 const HOUR: u64 = 3600;
-
-async fn load(rig: &Rig, region: &Region<u64>) -> Result<Outcome<u64>, Error> {
-    region.get_or_load(key![1], rig.origin.load()).await
-}
-
-async fn loaded(policy: Policy) -> (Rig, Region<u64>) {
-    let rig = Rig::with_store().await;
-    let region = rig.region(policy);
-    load(&rig, &region).await.unwrap();
-    rig.stored(1).await;
-    (rig, region)
-}
 
 fn safe() -> Policy {
     eventual().fail_safe(secs(HOUR), secs(10))

@@ -3,20 +3,8 @@
 
 mod rig;
 
-use larder::{Error, Freshness, Outcome, Policy, Region, Source, key};
-use rig::{Rig, TTL, eventual, ms, secs, settle};
-
-async fn load(rig: &Rig, region: &Region<u64>) -> Result<Outcome<u64>, Error> {
-    region.get_or_load(key![1], rig.origin.load()).await
-}
-
-async fn loaded(policy: Policy) -> (Rig, Region<u64>) {
-    let rig = Rig::with_store().await;
-    let region = rig.region(policy);
-    load(&rig, &region).await.unwrap();
-    rig.stored(1).await;
-    (rig, region)
-}
+use larder::{Freshness, Policy, Source, key};
+use rig::{Rig, TTL, eventual, load, loaded, ms, secs, settle};
 
 fn safe() -> Policy {
     eventual().fail_safe(secs(3600), secs(10))

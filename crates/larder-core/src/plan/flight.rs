@@ -4,7 +4,7 @@ use crate::fences::Verdict;
 
 /// Where a flight is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+enum Phase {
     /// Run by a reader that waits for it.
     Attended,
     /// Run in the background: its reader left, or would wait no longer.
@@ -46,11 +46,6 @@ impl Default for FlightPlan {
 }
 
 impl FlightPlan {
-    /// Where the flight is.
-    pub fn phase(&self) -> Phase {
-        self.phase
-    }
-
     /// A reader comes. `verdict` is what the rule says of the flight's birth for the key itself: joining a load
     /// that is already known to be too old would mean to wait for it and then to load again.
     pub fn join(&self, verdict: Verdict) -> Joined {

@@ -5,6 +5,6 @@ mod flight;
 mod read;
 mod refresh;
 
-pub use flight::{FlightPlan, Followed, Joined, Phase};
+pub use flight::{FlightPlan, Followed, Joined};
 pub use read::{Finding, LoadEnd, ReadPlan, Serve, Step, Want};
 pub use refresh::{Refresh, RefreshGate};

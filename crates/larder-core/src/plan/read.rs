@@ -149,11 +149,6 @@ impl ReadPlan {
         })
     }
 
-    /// Whether there is something to serve if the load fails or is slow.
-    pub fn has_fallback(&self) -> bool {
-        self.fallback
-    }
-
     fn onward(&mut self) -> Step {
         let next = match self.place {
             Place::Memory => 0,

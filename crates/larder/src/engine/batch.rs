@@ -254,6 +254,7 @@ impl Engine {
         let landing = Landing::new(self, flights.iter().cloned());
         let (engine, scope) = (self.clone(), scope.clone());
         let stats = scope.stats.clone();
+        let carried = flights.into_iter().map(|(_, flight)| flight).collect();
         let work = async move {
             let keys = landing.flights().iter().map(|(key, _)| key.clone()).collect();
             let source = scope.source.identity();
@@ -263,16 +264,7 @@ impl Engine {
             let loaded = engine.run_loader(&scope, state.clone(), begin, |state| loader(state, given)).await;
             engine.land_many(&scope, &landing, &state, &previous, loaded);
         };
-        let engine = self.clone();
-        let on_detach = move |rest| {
-            let running =
-                flights.iter().map(|(_, flight)| flight.plan().detach()).filter(|running| *running).count();
-            if running > 0 {
-                stats.add(Count::Detached);
-                engine.spawn(rest);
-            }
-        };
-        Driven::new(Box::pin(work), Box::new(on_detach))
+        self.driven(stats, carried, Box::pin(work))
     }
 
     fn land_many(
@@ -287,7 +279,7 @@ impl Engine {
             Ok((born, answers)) => (born, Ok(answers)),
             Err(error) => (None, Err(error)),
         };
-        for (at, (key, flight)) in landing.flights().iter().enumerate() {
+        for (at, (key, _)) in landing.flights().iter().enumerate() {
             let composed = match &mut answers {
                 Ok(answers) => {
                     let answer = answers.remove(&at).unwrap_or(Answer::Absent);
@@ -295,18 +287,7 @@ impl Engine {
                 }
                 Err(error) => Err(error.clone()),
             };
-            if let (Err(_), Some(previous)) = (&composed, &previous[at]) {
-                previous.gate.failed(self.time.now(), &scope.policy.expiry);
-            }
-            match &composed {
-                Ok((entry, true)) => {
-                    let kept = self.keep_landed(scope, key, flight, entry);
-                    self.store_later(scope, key, &kept);
-                }
-                Ok((entry, false)) => self.forget_if_gone(scope, key, entry, previous[at].as_ref()),
-                Err(_) => {}
-            }
-            landing.land(at, composed.map(|(entry, _)| entry));
+            self.land(scope, landing, at, previous[at].as_ref(), composed);
         }
     }
 }

@@ -156,7 +156,7 @@ impl Flights {
     }
 }
 
-type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A flight's work, run by whoever polls it, and by a task of its own once they stop before it is done.
 pub(crate) struct Driven {

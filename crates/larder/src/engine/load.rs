@@ -1,11 +1,11 @@
 //! Running a load: its turn at the source, its stamp, its deadlines, its panics; and what becomes of its answer.
 
-use super::flights::{Driven, Flight, Landed};
+use super::flights::{Driven, Flight, Landed, Work};
 use super::nested::{self, Gathered, LoadState};
 use super::{Engine, Scope};
 use crate::error::{Error, LoadError};
 use crate::memory::{Entry, Key, Value};
-use crate::observe::Count;
+use crate::observe::{Count, RegionStats};
 use larder_core::Birth;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -37,34 +37,55 @@ impl Engine {
     ) -> Driven {
         let (engine, scope) = (self.clone(), scope.clone());
         let landing = Landing::new(self, [(key.clone(), flight.clone())]);
-        let (detached, stats) = (flight.clone(), scope.stats.clone());
+        let carried = vec![flight.clone()];
+        let stats = scope.stats.clone();
         let work = async move {
-            let landed = engine.fly(&scope, &key, &flight, previous.as_ref(), loader).await;
-            if let (Err(_), Some(previous)) = (&landed, &previous) {
-                previous.gate.failed(engine.time.now(), &scope.policy.expiry);
-            }
-            let stored = match &landed {
-                Ok((entry, true)) => Some(engine.keep_landed(&scope, &key, &flight, entry)),
-                Ok((entry, false)) => {
-                    engine.forget_if_gone(&scope, &key, entry, previous.as_ref());
-                    None
-                }
-                Err(_) => None,
-            };
-            landing.land(0, landed.as_ref().map(|(entry, _)| entry.clone()).map_err(Clone::clone));
-            drop(landing);
-            if let Some(entry) = stored {
-                engine.store_later(&scope, &key, &entry);
-            }
+            let composed = engine.fly(&scope, &key, &flight, previous.as_ref(), loader).await;
+            engine.land(&scope, &landing, 0, previous.as_ref(), composed);
         };
+        self.driven(stats, carried, Box::pin(work))
+    }
+
+    /// The work that carries these flights: run by whoever polls it, and in the background once they stop.
+    pub(super) fn driven(
+        self: &Arc<Self>,
+        stats: Arc<RegionStats>,
+        flights: Vec<Arc<Flight>>,
+        work: Work,
+    ) -> Driven {
         let engine = self.clone();
         let on_detach = move |rest| {
-            if detached.plan().detach() {
+            let running = flights.iter().filter(|flight| flight.plan().detach()).count();
+            if running > 0 {
                 stats.add(Count::Detached);
                 engine.spawn(rest);
             }
         };
-        Driven::new(Box::pin(work), Box::new(on_detach))
+        Driven::new(work, Box::new(on_detach))
+    }
+
+    /// Ends one flight with what its load came to: memory first, so that whoever is not woken finds it there; the
+    /// stores last, since nobody waits for them.
+    pub(super) fn land(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        landing: &Landing,
+        at: usize,
+        previous: Option<&Arc<Entry>>,
+        composed: Result<(Arc<Entry>, bool), Error>,
+    ) {
+        let (key, flight) = &landing.flights[at];
+        let mut stored = None;
+        match (&composed, previous) {
+            (Ok((entry, true)), _) => stored = Some(self.keep_landed(scope, key, flight, entry)),
+            (Ok((entry, false)), _) => self.forget_if_gone(scope, key, entry, previous),
+            (Err(_), Some(previous)) => previous.gate.failed(self.time.now(), &scope.policy.expiry),
+            (Err(_), None) => {}
+        }
+        landing.land(at, composed.map(|(entry, _)| entry));
+        if let Some(entry) = stored {
+            self.store_later(scope, key, &entry);
+        }
     }
 
     /// Loads; returns the entry and whether it is to be kept.

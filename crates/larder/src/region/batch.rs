@@ -92,7 +92,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         let results: Vec<Result<Outcome<T>, Error>> = read
             .await
             .into_iter()
-            .map(|served| served.and_then(|served| Self::outcome(served).ok_or_else(Error::absent)))
+            .map(|served| served.and_then(|served| Outcome::of(served).ok_or_else(Error::absent)))
             .collect();
         asked.into_iter().map(|at| at.and_then(|at| results[at].clone())).collect()
     }

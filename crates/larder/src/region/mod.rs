@@ -18,7 +18,7 @@ use crate::cache::Shared;
 use crate::engine::{Engine, Scope};
 use crate::error::{Error, LoadError};
 use crate::memory::{Key, Typed};
-use crate::outcome::{Freshness, Outcome, Served, Source};
+use crate::outcome::{Freshness, Outcome, Source};
 use larder_core::{Segments, Target, Tenant};
 use std::borrow::Cow;
 use std::fmt;
@@ -116,7 +116,7 @@ impl<T: Send + Sync + 'static> Region<T> {
             return Ok(Some(hit));
         }
         let read = Box::pin(self.engine.read(&self.scope, key.into_owned(), None));
-        Ok(read.await?.and_then(Self::outcome))
+        Ok(read.await?.and_then(Outcome::of))
     }
 
     /// Whether a read would find a value (or a remembered absence: then false) without loading. Counts as a read.
@@ -156,7 +156,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         }
         let loader = load::erase(loader);
         let read = Box::pin(self.engine.read(&self.scope, key.into_owned(), Some(loader)));
-        read.await?.and_then(Self::outcome).ok_or_else(Error::abandoned)
+        read.await?.and_then(Outcome::of).ok_or_else(Error::abandoned)
     }
 
     /// A fresh value in memory: the whole of a hit.
@@ -186,10 +186,6 @@ impl<T: Send + Sync + 'static> Region<T> {
             let (_, now) = engine.judge(&self.scope, key, &entry, confirmed);
             self.scope.stats.hits_took(Duration::from_nanos(now.saturating_sub(began)));
         }
-    }
-
-    fn outcome(served: Served) -> Option<Outcome<T>> {
-        Outcome::of(served)
     }
 }
 

@@ -8,7 +8,9 @@
 
 use larder::journal::MemoryJournal;
 use larder::testing::{FakeJournal, FakeStore, ManualClock};
-use larder::{Batch, Cache, CacheBuilder, Level, Load, Loaded, Policy, Region, Segments, Tag};
+use larder::{
+    Batch, Cache, CacheBuilder, Error, Level, Load, Loaded, Outcome, Policy, Region, Segments, Tag, key,
+};
 use larder_core::port::BoxFuture;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -240,6 +242,20 @@ impl Rig {
     pub async fn stored(&self, entries: usize) {
         until(|| self.store.keys().len() >= entries).await;
     }
+}
+
+/// Reads the one key most tests are about.
+pub async fn load(rig: &Rig, region: &Region<u64>) -> Result<Outcome<u64>, Error> {
+    region.get_or_load(key![1], rig.origin.load()).await
+}
+
+/// A rig with a store, and a region in which that key is loaded and stored.
+pub async fn loaded(policy: Policy) -> (Rig, Region<u64>) {
+    let rig = Rig::with_store().await;
+    let region = rig.region(policy);
+    load(&rig, &region).await.unwrap();
+    rig.stored(1).await;
+    (rig, region)
 }
 
 /// Gives all tasks that can run a turn, several times over.

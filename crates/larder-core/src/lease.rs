@@ -7,6 +7,7 @@
 //! The order of a hit is part of the proof: load the lease *first*, then look at the entry and the rule, then
 //! at the clock. Loading it after the rule would let a renewal in between bless an old check.
 
+use crate::interleave;
 use crate::port::Nanos;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,11 +23,14 @@ impl Lease {
     /// The lease as it stands. Acquires: whatever had been applied when it was extended is visible after.
     #[inline]
     pub fn load(&self) -> Confirmed {
-        Confirmed(self.0.load(Ordering::Acquire))
+        let confirmed = Confirmed(self.0.load(Ordering::Acquire));
+        interleave::point();
+        confirmed
     }
 
     /// Everything acknowledged by `t0` has been applied. Never shortens the lease. Releases what was applied.
     pub fn extend(&self, t0: Nanos) {
+        interleave::point();
         self.0.fetch_max(t0, Ordering::Release);
     }
 

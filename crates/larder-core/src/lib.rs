@@ -9,6 +9,7 @@ mod decode;
 mod envelope;
 pub mod expiry;
 mod fences;
+pub mod interleave;
 mod lease;
 mod level;
 mod path;
@@ -17,6 +18,8 @@ pub mod plan;
 pub mod port;
 mod position;
 mod record;
+#[doc(hidden)]
+pub mod seeded;
 mod segments;
 mod tag;
 mod target;

@@ -19,6 +19,7 @@ mod table;
 
 pub use rule::{Dependencies, Verdict};
 
+use crate::interleave;
 use crate::lease::Lease;
 use crate::path::Path;
 use crate::pattern::Pattern;
@@ -128,7 +129,11 @@ impl Fences {
     pub fn birth(&self) -> Option<Birth> {
         let chain = self.read();
         // Under the chain's lock `applied` stands still, so the two belong together.
-        chain.as_ref().map(|chain| Birth { stamp: chain.head(), local: self.applied.load(Ordering::Acquire) })
+        let local = self.applied.load(Ordering::Acquire);
+        let birth = chain.as_ref().map(|chain| Birth { stamp: chain.head(), local });
+        drop(chain);
+        interleave::point();
+        birth
     }
 
     /// A stored entry's stamp as a birth in this process. `None` when its link is not in the history this node

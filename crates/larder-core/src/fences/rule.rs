@@ -8,6 +8,7 @@
 //! the entry was born.
 
 use super::{Birth, Fences, Kind, Patterned};
+use crate::interleave;
 use crate::path::{Path, Tenant};
 use crate::segments::Segment;
 use crate::tag::Tag;
@@ -91,15 +92,15 @@ impl Fences {
     fn key_ids(&self, path: &Path, ids: &mut SmallVec<[u64; 8]>) {
         let bytes = path.as_bytes();
         ids.push(self.id(Kind::Key, bytes));
-        for (_segment, end) in path.segments().iter() {
+        for (segment, end) in path.segments().iter() {
             ids.push(self.id(Kind::Prefix, &bytes[..end]));
-            #[cfg(larder_seeded_bug = "prefix_by_text")]
-            self.text_prefix_ids(bytes, _segment, end, ids);
+            if crate::seeded_bug!("prefix_by_text") {
+                self.text_prefix_ids(bytes, segment, end, ids);
+            }
         }
     }
 
     /// The mistake of peers that join keys as text: `7` is taken for a prefix of `71`.
-    #[cfg(larder_seeded_bug = "prefix_by_text")]
     fn text_prefix_ids(&self, bytes: &[u8], segment: Segment<'_>, end: usize, ids: &mut SmallVec<[u64; 8]>) {
         if let Segment::Text(text) = segment {
             let whole = crate::Segments::builder().with(text).finish().as_bytes().len();
@@ -140,6 +141,7 @@ impl Fences {
             return Verdict::Fresh;
         }
         let verdict = self.check_all(born, dependencies, key);
+        interleave::point();
         if verdict.is_fresh() {
             checked.store(applied, Ordering::Relaxed);
         }
@@ -151,6 +153,7 @@ impl Fences {
         // The table and the patterns before the floor: whoever drops a target raises the floor first.
         let table = self.table.load();
         let patterns = (self.patterned.load(Ordering::Acquire) > born).then(|| self.patterns.load());
+        interleave::point();
         if born < self.floor.load(Ordering::Acquire) {
             return Verdict::BelowFloor;
         }

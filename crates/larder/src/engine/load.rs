@@ -6,7 +6,7 @@ use super::{Engine, Scope};
 use crate::error::{Error, LoadError};
 use crate::memory::{Entry, Key, Value};
 use crate::observe::{Count, RegionStats};
-use larder_core::Birth;
+use larder_core::{Birth, seeded_bug};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -134,8 +134,7 @@ impl Engine {
         let work = nested::within(state, CatchPanic(Box::pin(async move { loader(given).await })));
         let ended = tokio::time::timeout(hard, work).await;
         stats.loads.record(Duration::from_nanos(self.time.now().saturating_sub(began)));
-        #[cfg(larder_seeded_bug = "stamp_after_load")]
-        let born = self.fences.birth();
+        let born = if seeded_bug!("stamp_after_load") { self.fences.birth() } else { born };
         let (count, error) = match ended {
             Ok(Ok(Ok(answer))) => return Ok((born, answer)),
             Ok(Ok(Err(error))) => (Count::LoadFailed, Error::load(error)),

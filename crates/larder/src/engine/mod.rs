@@ -35,7 +35,7 @@ use announce::Queue;
 use flights::Flights;
 use follow::Following;
 use larder_core::port::{Journal, Nanos};
-use larder_core::{Confirmed, Fences, Verdict};
+use larder_core::{Confirmed, Fences, Verdict, seeded_bug};
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -120,8 +120,7 @@ impl Engine {
         let born = entry.local();
         let verdict =
             self.fences.check_local(born, &entry.dependencies, &entry.checked, || scope.path_of(key));
-        #[cfg(larder_seeded_bug = "lease_after_rule")]
-        let confirmed = self.fences.lease().load();
+        let confirmed = if seeded_bug!("lease_after_rule") { self.fences.lease().load() } else { confirmed };
         let now = if scope.bound.needs_lease() { self.time.now() } else { self.time.coarse() };
         (scope.bound.admit(confirmed, verdict, now), now)
     }

@@ -10,7 +10,7 @@ use crate::memory::{Entry, Key, Rest, Value};
 use crate::observe::{Count, StoreCount, StoreSnapshot, StoreStats};
 use larder_core::expiry::{Times, nanos};
 use larder_core::port::{Nanos, Store, StoreError, Stored};
-use larder_core::{Content, Envelope, EnvelopeHead, Limits, Segments};
+use larder_core::{Content, Envelope, EnvelopeHead, Limits, Segments, seeded_bug};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -196,8 +196,7 @@ impl Engine {
         let EnvelopeHead { stamp, tags, also, .. } = &envelope.head;
         // Not in the history this node follows: born below every floor, so the rule refuses it.
         let born = self.fences.locate(*stamp);
-        #[cfg(larder_seeded_bug = "promotion_restamps")]
-        let born = self.fences.birth().or(born);
+        let born = if seeded_bug!("promotion_restamps") { self.fences.birth().or(born) } else { born };
         let dependencies = self.fences.dependencies(&scope.path_of(key), tags, also);
         Some(value.file(Rest {
             dependencies,

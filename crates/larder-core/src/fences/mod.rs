@@ -175,6 +175,8 @@ impl Fences {
         let local = self.raise_all(&record.targets);
         chain.push(record.link.nonce, local, self.floor.load(Ordering::Relaxed));
         self.applied.store(local, Ordering::Release);
+        drop(guard);
+        interleave::point();
         Ok(())
     }
 

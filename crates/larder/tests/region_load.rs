@@ -59,7 +59,7 @@ async fn a_life_of_zero_is_kept_nowhere() {
 
 #[tokio::test(start_paused = true)]
 async fn the_longest_durations_are_as_good_as_for_ever() {
-    let rig = Rig::with_store().await;
+    let rig = Rig::of(|builder, store| builder.store(store.clone()).bound_max(Duration::MAX)).await;
     let policy = Policy::ttl(Duration::MAX)
         .level(larder::Level::Bounded(Duration::MAX))
         .stale_while_revalidate(Duration::MAX)

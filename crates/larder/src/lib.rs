@@ -67,6 +67,8 @@ mod pages {
     struct TheRule;
     #[doc = include_str!("../../../docs/concepts/lease-and-levels.md")]
     struct LeaseAndLevels;
+    #[doc = include_str!("../../../docs/concepts/levels.md")]
+    struct Levels;
     #[doc = include_str!("../../../docs/concepts/journal.md")]
     struct Journal;
     #[doc = include_str!("../../../docs/concepts/sqlite.md")]

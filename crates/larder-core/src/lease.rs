@@ -11,6 +11,15 @@ use crate::interleave;
 use crate::port::Nanos;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// How much clocks of two nodes may differ in rate: one part in so many. Whoever outwaits another's clock waits that
+/// much longer.
+const DRIFT: Nanos = 64;
+
+/// What to wait on this clock for `span` to have passed on every other.
+pub const fn outwait(span: Nanos) -> Nanos {
+    span.saturating_add(span / DRIFT).saturating_add(1)
+}
+
 /// The node's lease: when its state was last known to be everything there was. One atomic word.
 #[derive(Debug, Default)]
 pub struct Lease(AtomicU64);

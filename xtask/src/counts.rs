@@ -108,7 +108,17 @@ fn numbered(part: &str) -> Option<(u64, &str)> {
 
 /// The names of the tests that failed, in order, without repeats.
 pub(crate) fn failed_tests(output: &str) -> Vec<String> {
-    let read = if by_nextest(output) { failed_in_nextest } else { failed_in_cargo_test };
+    without_repeats(output, if by_nextest(output) { failed_in_nextest } else { failed_in_cargo_test })
+}
+
+/// Those of them that nextest ended because they took too long; `cargo test` ends none.
+pub(crate) fn timed_out(output: &str) -> Vec<String> {
+    without_repeats(output, |line| {
+        line.trim_start().starts_with("TIMEOUT [").then(|| failed_in_nextest(line)).flatten()
+    })
+}
+
+fn without_repeats(output: &str, read: fn(&str) -> Option<&str>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for name in output.lines().filter_map(read) {
         if !names.iter().any(|known| known == name) {
@@ -137,7 +147,7 @@ fn failed_in_cargo_test(line: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Counts, failed_tests, in_output};
+    use super::{Counts, failed_tests, in_output, timed_out};
 
     fn counts(passed: u64, failed: u64, skipped: u64) -> Counts {
         Counts { passed, failed, skipped }
@@ -197,6 +207,7 @@ test rule::tests::old_is_a_miss ... FAILED
 ";
         let names = ["larder-core rule::tests::old_is_a_miss", "larder::reads follower_is_fresh"];
         assert_eq!(failed_tests(nextest), names);
+        assert_eq!(timed_out(nextest), names[1..]);
         let cargo_test = "test keys::tests::collide ... FAILED\ntest keys::tests::order ... ok\n";
         assert_eq!(failed_tests(cargo_test), ["keys::tests::collide"]);
     }

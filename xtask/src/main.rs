@@ -13,6 +13,7 @@ mod place;
 mod process;
 mod report;
 mod seeded;
+mod simulator;
 mod steps;
 mod tidy;
 mod tools;
@@ -28,7 +29,8 @@ Chores:
   ci [--json] [--only STEP[,STEP]]  every check a change must pass, with a summary; continues after a failure
   tidy [--json]                     the layout's rules: layering, module docs, links, unfinished code
   seeded-bugs [--json] [--only BUG[,BUG]]
-                                    compile each known mistake in, one at a time; each must turn a test red
+                                    make each known mistake, one at a time; a test must turn red, or the
+                                    simulator find it
 
 --json prints one object on standard output; progress stays on standard error.
 Exit code: 0 all is well, 1 something failed, 2 the command line was not understood, 130 interrupted.";

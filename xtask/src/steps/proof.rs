@@ -1,0 +1,174 @@
+//! The steps that attack Larder's promise: explorers of schedules, fuzzing, the model, the simulator, known mistakes,
+//! and the main job under its own oracle.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::Value;
+
+use super::{Outcome, counted};
+use crate::{
+    ci::Session,
+    fault::Fault,
+    main_job,
+    process::{Ended, Program},
+    report,
+    seeded::{self, Effort},
+    simulator,
+};
+
+/// How many seeds a run of CI simulates, fresh ones each time: some two minutes on two cores. A soak is
+/// `cargo run --release -p larder-sim -- --seeds 100000`.
+const SEEDS: u32 = 200;
+/// How long each fuzz target runs.
+const FUZZ_SECONDS: &str = "10";
+/// No step of this kind may eat the time of the others.
+const LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// Schedules drawn at random, over the tests `crates/*/tests/shuttle_*`.
+pub(super) fn shuttle(session: &mut Session<'_>) -> Result<Outcome, Fault> {
+    explore(session, "shuttle", "larder_shuttle")
+}
+
+/// All short schedules of the same tests, with all values that loads may return in them.
+pub(super) fn loom(session: &mut Session<'_>) -> Result<Outcome, Fault> {
+    explore(session, "loom", "larder_loom")
+}
+
+fn explore(session: &mut Session<'_>, name: &str, cfg: &str) -> Result<Outcome, Fault> {
+    let packages = explored(&session.place.root, cfg)?;
+    if packages.is_empty() {
+        return Ok(Outcome::Absent(format!("no crate has tests/shuttle_* and names {cfg} in its manifest")));
+    }
+    let mut args: Vec<&str> = vec!["test", "--locked", "--test", "shuttle_*"];
+    args.extend(packages.iter().flat_map(|package| ["-p", package]));
+    let program = Program::new(&session.place.root, "cargo", &args)
+        .env("RUSTFLAGS", format!("--cfg larder_seeded_bugs --cfg {cfg}"))
+        .env("CARGO_TARGET_DIR", session.place.target.join(name));
+    let ended = session.run_within(program, LIMIT)?;
+    let before = session.counts.run();
+    let outcome = counted(session, ended, "")?;
+    Ok(match outcome {
+        // The tests are not there in a build without the cfg: green, and nothing explored.
+        Outcome::Ok(_) if session.counts.run() == before => Outcome::Failed("no test ran".into()),
+        outcome => outcome,
+    })
+}
+
+/// The crates with tests for explorers whose manifest knows this one.
+fn explored(root: &Path, cfg: &str) -> Result<Vec<String>, Fault> {
+    let crates = root.join("crates");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&crates).map_err(Fault::io("list", &crates))?.flatten() {
+        let tests = fs::read_dir(entry.path().join("tests")).into_iter().flatten().flatten();
+        let has_tests =
+            tests.into_iter().any(|test| test.file_name().as_encoded_bytes().starts_with(b"shuttle_"));
+        let manifest = fs::read_to_string(entry.path().join("Cargo.toml")).unwrap_or_default();
+        if has_tests && manifest.contains(cfg) {
+            found.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// `fuzz/run SECONDS`: each target for so long, from its corpus on.
+pub(super) fn fuzz(session: &mut Session<'_>) -> Result<Outcome, Fault> {
+    if !session.place.root.join("fuzz/run").is_file() {
+        return Ok(Outcome::Absent("there is no fuzz/run".into()));
+    }
+    let ended = session.run_within(Program::new(&session.place.root, "fuzz/run", [FUZZ_SECONDS]), LIMIT)?;
+    Ok(Outcome::of(ended, &format!("{FUZZ_SECONDS} s per target")))
+}
+
+/// All states of the model of the protocol.
+pub(super) fn model(session: &mut Session<'_>) -> Result<Outcome, Fault> {
+    if let Some(not_yet) = without(session, "model")? {
+        return Ok(not_yet);
+    }
+    let (ended, output) = simulate(session, &["model", "--json"])?;
+    if !ended.well() {
+        return Ok(Outcome::of(ended, ""));
+    }
+    Ok(match serde_json::from_str::<Value>(&output) {
+        Ok(_) => Outcome::Ok("every property holds".into()),
+        Err(error) => Outcome::Failed(format!("standard output is not exactly one JSON value: {error}")),
+    })
+}
+
+/// Seeds that nobody tried before, against the whole mix of faults.
+pub(super) fn simulation(session: &mut Session<'_>) -> Result<Outcome, Fault> {
+    if let Some(not_yet) = without(session, "--seeds")? {
+        return Ok(not_yet);
+    }
+    let (base, seeds) = (fresh_seed(), SEEDS.to_string());
+    report::progress(&format!("sim: base seed {base}"));
+    let (ended, _) = simulate(session, &["--seeds", &seeds, "--seed", &base.to_string()])?;
+    let words = format!("{SEEDS} seeds from {base}");
+    Ok(match Outcome::of(ended, &words) {
+        Outcome::Failed(why) => Outcome::Failed(format!("{words}: {why}")),
+        other => other,
+    })
+}
+
+/// Short enough to be typed again.
+fn fresh_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_micros() as u64 % 1_000_000_000_000
+}
+
+/// How the step ends already if the simulator does not build, or does not know this option or command.
+fn without(session: &Session<'_>, word: &str) -> Result<Option<Outcome>, Fault> {
+    let (ended, help) = simulate(session, &["--help"])?;
+    Ok(match ended.well() {
+        false => Some(Outcome::of(ended, "")),
+        true if simulator::lists(&help, word) => None,
+        true => Some(Outcome::Absent(format!("larder-sim --help does not list {word}"))),
+    })
+}
+
+/// How the simulator ended, and what it printed.
+fn simulate(session: &Session<'_>, args: &[&str]) -> Result<(Ended, String), Fault> {
+    let program = session.prepared(simulator::program(session.place, args));
+    let limit = session.remaining().min(LIMIT);
+    simulator::output(&program.limit(limit), &session.log_path(), session.interrupt)
+}
+
+/// Every known mistake, by whoever is likely to notice it.
+pub(super) fn seeded_bugs(session: &mut Session<'_>) -> Result<Outcome, Fault> {
+    let hunt = seeded::Hunt {
+        place: session.place,
+        interrupt: session.interrupt,
+        nextest: session.tools.nextest,
+        scratch: session.scratch.clone(),
+        deadline: session.deadline(),
+    };
+    let results = hunt.all(Effort::Enough, |what| report::progress(&format!("seeded-bugs: {what}")))?;
+    session.log(&results.text())?;
+    Ok(if session.interrupt.raised() {
+        Outcome::Skipped("interrupted".into())
+    } else if results.passed() && (!results.without_simulator || super::may_be_absent("sim")) {
+        Outcome::Ok(results.closing())
+    } else {
+        Outcome::Failed(results.closing())
+    })
+}
+
+/// The main job for a short while, judged by its own oracle.
+pub(super) fn booking(session: &mut Session<'_>) -> Result<Outcome, Fault> {
+    let args = ["run", "--release", "--locked", "-p", "booking", "--", "--seconds", "2", "--json"];
+    let program = session.prepared(Program::new(&session.place.root, "cargo", args));
+    let path = session.log_path().with_extension("json");
+    let output = File::create(&path).map_err(Fault::io("create", &path))?;
+    let errors = session.log(&format!("$ {}", program.line()))?;
+    let ended = program.run_apart(output, errors, session.interrupt)?;
+    let text = fs::read_to_string(&path).map_err(Fault::io("read", &path))?;
+    session.log(&text)?;
+    if !ended.well() {
+        return Ok(Outcome::of(ended, ""));
+    }
+    Ok(main_job::judge(&text).map_or_else(Outcome::Failed, Outcome::Ok))
+}

@@ -8,7 +8,6 @@
 //! the entry was born.
 
 use super::{Birth, Fences, Kind, Patterned};
-use crate::interleave;
 use crate::path::{Path, Tenant};
 use crate::segments::Segment;
 use crate::tag::Tag;
@@ -141,7 +140,6 @@ impl Fences {
             return Verdict::Fresh;
         }
         let verdict = self.check_all(born, dependencies, key);
-        interleave::point();
         if verdict.is_fresh() {
             checked.store(applied, Ordering::Relaxed);
         }
@@ -153,7 +151,6 @@ impl Fences {
         // The table and the patterns before the floor: whoever drops a target raises the floor first.
         let table = self.table.load();
         let patterns = (self.patterned.load(Ordering::Acquire) > born).then(|| self.patterns.load());
-        interleave::point();
         if born < self.floor.load(Ordering::Acquire) {
             return Verdict::BelowFloor;
         }

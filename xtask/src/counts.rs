@@ -111,10 +111,12 @@ pub(crate) fn failed_tests(output: &str) -> Vec<String> {
     without_repeats(output, if by_nextest(output) { failed_in_nextest } else { failed_in_cargo_test })
 }
 
-/// Those of them that nextest ended because they took too long; `cargo test` ends none.
-pub(crate) fn timed_out(output: &str) -> Vec<String> {
+/// Those of them that nextest stopped, because they took too long or another had failed; `cargo test` stops none.
+pub(crate) fn stopped(output: &str) -> Vec<String> {
+    const STOPS: [&str; 3] = ["TIMEOUT [", "SIGTERM [", "SIGKILL ["];
     without_repeats(output, |line| {
-        line.trim_start().starts_with("TIMEOUT [").then(|| failed_in_nextest(line)).flatten()
+        let stop = STOPS.iter().any(|stop| line.trim_start().starts_with(stop));
+        stop.then(|| failed_in_nextest(line)).flatten()
     })
 }
 
@@ -147,7 +149,7 @@ fn failed_in_cargo_test(line: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Counts, failed_tests, in_output, timed_out};
+    use super::{Counts, failed_tests, in_output, stopped};
 
     fn counts(passed: u64, failed: u64, skipped: u64) -> Counts {
         Counts { passed, failed, skipped }
@@ -207,7 +209,9 @@ test rule::tests::old_is_a_miss ... FAILED
 ";
         let names = ["larder-core rule::tests::old_is_a_miss", "larder::reads follower_is_fresh"];
         assert_eq!(failed_tests(nextest), names);
-        assert_eq!(timed_out(nextest), names[1..]);
+        assert_eq!(stopped(nextest), names[1..]);
+        let another_failed = "     SIGTERM [   3.908s] (9/9) larder::race waits\n";
+        assert_eq!(stopped(another_failed), ["larder::race waits"]);
         let cargo_test = "test keys::tests::collide ... FAILED\ntest keys::tests::order ... ok\n";
         assert_eq!(failed_tests(cargo_test), ["keys::tests::collide"]);
     }

@@ -78,7 +78,7 @@ impl Ended {
 }
 
 /// A program to run, with where its output goes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Program {
     name: OsString,
     args: Vec<OsString>,

@@ -62,7 +62,7 @@ pub(crate) fn test_args(nextest: bool, packages: &[&str], profile: &str, until: 
     args.pop();
     match (until, nextest) {
         (Until::End, _) => args.push("--no-fail-fast".into()),
-        (Until::FirstFailure, true) => args.push("--fail-fast".into()),
+        (Until::FirstFailure, true) => args.push("--max-fail=1:immediate".into()),
         // `cargo test` ends with the first test binary that fails unless told otherwise.
         (Until::FirstFailure, false) => {}
     }

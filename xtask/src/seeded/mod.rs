@@ -1,9 +1,9 @@
-//! `cargo xtask seeded-bugs`: makes each known mistake, one at a time; a test must turn red, or the simulator find it.
+//! `cargo xtask seeded-bugs`: makes each known mistake, one at a time; one of the hunters must notice it.
 //!
-//! A bug is code under `seeded_bug!("name")` in `crates/`; the list is read from the sources, so it cannot drift from
-//! them. All of them are compiled into one build, and the environment says which one is made. Bugs that are only in
-//! the simulator's own fakes are the simulator's alone. Called by `main` and by the step of `ci`; never changes a
-//! source file.
+//! Hunters are the tests, the explorers of schedules and the simulator. A bug is code under `seeded_bug!("name")` in
+//! `crates/`; the list is read from the sources, so it cannot drift from them. All of them are compiled into one
+//! build, and the environment says which one is made. Bugs that are only in the simulator's own fakes are the
+//! simulator's alone. Called by `main` and by the step of `ci`; never changes a source file.
 
 pub(crate) mod names;
 mod results;
@@ -17,13 +17,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use results::{REQUIRED, Results, Row, Verdict};
-use suites::Suites;
+use results::{REQUIRED, Results, Row};
+use simulated::Said;
+use suites::Suite;
 
-use crate::{fault::Fault, place::Place, process::Interrupt, report, simulator, tidy::tree, tools::Tools};
+use crate::{
+    explorers::{LOOM, SHUTTLE},
+    fault::Fault,
+    place::Place,
+    process::Interrupt,
+    report, simulator,
+    tidy::tree,
+    tools::Tools,
+};
 
 /// The longest that the simulator may hunt, two builds of it included.
 const SIMULATOR_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// What the simulator is called among the hunters.
+pub(crate) const SIMULATOR: &str = "simulator";
 
 /// Where and how to hunt.
 pub(crate) struct Hunt<'a> {
@@ -38,11 +50,11 @@ pub(crate) struct Hunt<'a> {
 /// How much is asked of whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effort<'a> {
-    /// Both hunt everything: for each bug, who notices it?
+    /// Everybody hunts everything: for each bug, who notices it?
     All,
-    /// The simulator hunts everything, the tests the required bugs and what the simulator did not catch.
+    /// The simulator hunts everything, the others what was not caught before, and the tests the required bugs.
     Enough,
-    /// These bugs alone: the tests first, the simulator only for what they did not catch, since it hunts all at once.
+    /// These bugs alone: the tests first, and the simulator last, since it hunts all at once.
     Only(&'a [String]),
 }
 
@@ -54,9 +66,14 @@ impl Effort<'_> {
         }
     }
 
-    /// Whether the tests are asked, once the simulator has said what it has to say.
-    fn asks_tests(self, bug: &str, row: &Row) -> bool {
-        row.in_reach_of_tests && (self != Self::Enough || !row.caught() || REQUIRED.contains(&bug))
+    /// Whether a suite is asked about a bug, once those before it have said what they have to say.
+    fn asks(self, suite: &str, bug: &str, row: &Row) -> bool {
+        let always = match self {
+            Self::All => true,
+            Self::Enough => suite == "tests" && REQUIRED.contains(&bug),
+            Self::Only(_) => suite == "tests",
+        };
+        row.in_reach_of_tests && (always || !row.caught())
     }
 }
 
@@ -102,40 +119,59 @@ fn discover(root: &Path) -> Result<BTreeMap<String, bool>, Fault> {
 
 impl Hunt<'_> {
     /// Hunts every bug that `effort` wants.
-    ///
-    /// # Errors
-    /// When the tests do not build, or are red without any bug.
     pub(crate) fn all(&self, effort: Effort<'_>, progress: impl Fn(&str)) -> Result<Results, Fault> {
         for directory in [&self.directory(), &self.scratch] {
             fs::create_dir_all(directory).map_err(Fault::io("create", directory))?;
         }
         let known = discover(&self.place.root)?;
         let mut results = Results::default();
-        results
-            .missing
-            .extend(REQUIRED.into_iter().filter(|bug| effort.wants(bug) && !known.contains_key(*bug)));
+        let gone = |bug: &&str| effort.wants(bug) && !known.contains_key(*bug);
+        results.missing.extend(REQUIRED.into_iter().filter(gone));
         let wanted = known.into_iter().filter(|(bug, _)| effort.wants(bug));
         results.rows = wanted.map(|(bug, in_reach)| (bug, Row::new(in_reach))).collect();
-        let tests_first = matches!(effort, Effort::Only(_));
-        if !tests_first {
+        let mut suites = Vec::new();
+        for explorer in [SHUTTLE, LOOM] {
+            match Suite::explored(self, explorer)? {
+                Some(suite) => suites.push(suite),
+                None => results.absent.push(explorer.name),
+            }
+        }
+        let tests = Suite::tests(self)?;
+        if matches!(effort, Effort::Only(_)) {
+            suites.insert(0, tests);
+        } else {
+            suites.push(tests);
             self.simulate(&mut results, effort, &progress)?;
         }
-        self.test(&mut results, effort, &progress)?;
-        if tests_first && !results.rows.values().all(Row::caught) {
+        for suite in &suites {
+            self.ask(suite, &mut results, effort, &progress)?;
+        }
+        if matches!(effort, Effort::Only(_)) && !results.rows.values().all(Row::caught) {
             self.simulate(&mut results, effort, &progress)?;
         }
         Ok(results)
     }
 
-    fn test(&self, results: &mut Results, effort: Effort<'_>, progress: &impl Fn(&str)) -> Result<(), Fault> {
-        let mut asked = results.rows.iter_mut().filter(|(bug, row)| effort.asks_tests(bug, row)).peekable();
-        if asked.peek().is_none() {
+    fn ask(
+        &self,
+        suite: &Suite<'_>,
+        results: &mut Results,
+        effort: Effort<'_>,
+        progress: &impl Fn(&str),
+    ) -> Result<(), Fault> {
+        let mut asked =
+            results.rows.iter_mut().filter(|(bug, row)| effort.asks(suite.name, bug, row)).peekable();
+        if asked.peek().is_none() || self.interrupt.raised() {
             return Ok(());
         }
-        let Some(suites) = Suites::ready(self, progress)? else { return Ok(()) };
+        if let Err(fault) = suite.make_ready(progress) {
+            results.failed.push(fault.to_string());
+            return Ok(());
+        }
         for (bug, row) in asked {
-            progress(&format!("the tests hunt {bug}"));
-            row.tests = suites.hunt(bug)?;
+            progress(&format!("{} hunt {bug}", suite.name));
+            let (verdict, took) = suite.hunt(bug)?;
+            row.hear(suite.name, verdict, took);
         }
         Ok(())
     }
@@ -155,24 +191,28 @@ impl Hunt<'_> {
                 .env("TMPDIR", &self.scratch);
             simulator::output(&program, &log, self.interrupt)
         };
-        let fail = |why: String| Some(format!("{why}: {}", log.display()));
+        let failed = |why: &str| format!("{SIMULATOR}: {why}: {}", log.display());
         let (ended, help) = run(&["--help"])?;
         if ended.well() && !simulator::lists(&help, "--seeded-bugs") {
-            results.without_simulator = true;
+            results.absent.push(SIMULATOR);
+            results.rows.retain(|_, row| row.in_reach_of_tests);
             return Ok(());
         }
         let (ended, output) = if ended.well() { run(&["--seeded-bugs", "--json"])? } else { (ended, help) };
         match simulated::read(&output) {
             Ok(said) => {
-                let all_caught = said.iter().all(|said| matches!(said.verdict, Verdict::Caught { .. }));
-                results.simulated(said, |bug| effort.wants(bug));
-                // A bug it did not catch is reason enough for an exit code, and the tests may catch that one.
+                let all_caught = said.iter().all(|said| said.verdict.caught());
+                for Said { bug, verdict, took } in said.into_iter().filter(|said| effort.wants(&said.bug)) {
+                    let row = results.rows.entry(bug).or_insert_with(|| Row::new(false));
+                    row.hear(SIMULATOR, verdict, took);
+                }
+                // A bug it did not catch is reason enough for an exit code, and others may catch that one.
                 if !ended.well() && all_caught {
-                    results.simulator_failed = fail(format!("{}, with every bug caught", ended.words()));
+                    results.failed.push(failed(&format!("{}, with every bug caught", ended.words())));
                 }
             }
-            Err(_) if !ended.well() => results.simulator_failed = fail(ended.words()),
-            Err(why) => results.simulator_failed = fail(why),
+            Err(_) if !ended.well() => results.failed.push(failed(&ended.words())),
+            Err(why) => results.failed.push(failed(&why)),
         }
         Ok(())
     }
@@ -190,24 +230,26 @@ impl Hunt<'_> {
 mod tests {
     use std::time::Duration;
 
-    use super::{Effort, REQUIRED, Row, Verdict};
+    use super::{Effort, REQUIRED, Row, results::Verdict};
 
     #[test]
-    fn the_tests_are_asked_about_what_the_simulator_did_not_catch() {
+    fn what_was_caught_is_asked_again_only_of_the_tests_and_if_required() {
         let (mut row, required) = (Row::new(true), REQUIRED[0]);
-        assert!(Effort::Enough.asks_tests("a", &row));
-        row.simulator = (Verdict::Caught { by: "seed 1".into() }, Duration::ZERO);
-        assert!(!Effort::Enough.asks_tests("a", &row));
-        assert!(Effort::Enough.asks_tests(required, &row));
-        assert!(Effort::All.asks_tests("a", &row));
-        row.simulator.0 = Verdict::Escaped;
-        assert!(Effort::Enough.asks_tests("a", &row));
+        row.hear("simulator", Verdict::Escaped, Duration::ZERO);
+        for suite in ["shuttle", "tests"] {
+            assert!(Effort::Enough.asks(suite, "a", &row), "{suite}");
+        }
+        row.hear("shuttle", Verdict::Caught { by: "x".into() }, Duration::ZERO);
+        assert!(!Effort::Enough.asks("loom", required, &row));
+        assert!(!Effort::Enough.asks("tests", "a", &row));
+        assert!(Effort::Enough.asks("tests", required, &row));
+        assert!(Effort::All.asks("loom", "a", &row));
     }
 
     #[test]
-    fn the_tests_are_not_asked_about_the_simulators_own_bugs() {
+    fn tests_are_not_asked_about_the_simulators_own_bugs() {
         for effort in [Effort::All, Effort::Enough, Effort::Only(&["a".into()])] {
-            assert!(!effort.asks_tests("a", &Row::new(false)), "{effort:?}");
+            assert!(!effort.asks("tests", "a", &Row::new(false)), "{effort:?}");
         }
     }
 }

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::simulated::Said;
 use crate::ci::rounded;
 
 /// Mistakes that every version must be able to make on request, and that the tests are asked about each time: taking
@@ -18,11 +17,9 @@ pub(super) const REQUIRED: [&str; 6] = [
     "prefix_by_text",
 ];
 
-/// What one hunter says of one bug.
+/// What a hunter that was asked says of one bug.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It was not asked.
-    NotAsked,
     Caught {
         /// A failed test, a seed.
         by: String,
@@ -36,46 +33,65 @@ impl Verdict {
     /// The names the JSON uses.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::NotAsked => "not_asked",
             Self::Caught { .. } => "caught",
             Self::Escaped => "escaped",
             Self::Error(_) => "error",
         }
     }
 
-    fn caught(&self) -> bool {
+    pub(super) fn caught(&self) -> bool {
         matches!(self, Self::Caught { .. })
     }
+}
 
-    /// After the hunter's name; nothing if it was not asked.
-    fn words(&self, took: Duration) -> Option<String> {
-        let seconds = rounded(took);
-        match self {
-            Self::NotAsked => None,
-            Self::Caught { by } => Some(format!("caught by {by} ({seconds} s)")),
-            Self::Escaped => Some(format!("nothing ({seconds} s)")),
-            Self::Error(why) => Some(format!("ERROR {why}")),
+/// One hunter's answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) hunter: &'static str,
+    pub(super) verdict: Verdict,
+    pub(super) took: Duration,
+}
+
+impl Answer {
+    fn text(&self) -> String {
+        let (hunter, seconds) = (self.hunter, rounded(self.took));
+        match &self.verdict {
+            Verdict::Caught { by } => format!("{hunter}: {by} ({seconds} s)"),
+            Verdict::Escaped => format!("{hunter}: nothing ({seconds} s)"),
+            Verdict::Error(why) => format!("{hunter}: ERROR {why} ({seconds} s)"),
         }
+    }
+
+    fn json(&self) -> Value {
+        let (by, error) = match &self.verdict {
+            Verdict::Caught { by } => (Some(by), None),
+            Verdict::Error(why) => (None, Some(why)),
+            Verdict::Escaped => (None, None),
+        };
+        let (verdict, seconds) = (self.verdict.name(), rounded(self.took));
+        json!({ "hunter": self.hunter, "verdict": verdict, "by": by, "error": error, "seconds": seconds })
     }
 }
 
 /// What one bug came to.
 #[derive(Debug)]
 pub(super) struct Row {
-    /// Whether it is in code that the test suites run.
+    /// Whether it is in code that tests run: not only in the simulator's own.
     pub(super) in_reach_of_tests: bool,
-    pub(super) tests: (Verdict, Duration),
-    pub(super) simulator: (Verdict, Duration),
+    pub(super) answers: Vec<Answer>,
 }
 
 impl Row {
     pub(super) fn new(in_reach_of_tests: bool) -> Self {
-        let unasked = || (Verdict::NotAsked, Duration::ZERO);
-        Self { in_reach_of_tests, tests: unasked(), simulator: unasked() }
+        Self { in_reach_of_tests, answers: Vec::new() }
+    }
+
+    pub(super) fn hear(&mut self, hunter: &'static str, verdict: Verdict, took: Duration) {
+        self.answers.push(Answer { hunter, verdict, took });
     }
 
     pub(super) fn caught(&self) -> bool {
-        self.tests.0.caught() || self.simulator.0.caught()
+        self.answers.iter().any(|answer| answer.verdict.caught())
     }
 }
 
@@ -85,46 +101,47 @@ pub(crate) struct Results {
     pub(super) rows: BTreeMap<String, Row>,
     /// Required, and not in the sources.
     pub(super) missing: Vec<&'static str>,
-    /// The simulator does not hunt yet.
-    pub(crate) without_simulator: bool,
-    /// What is wrong with the simulator's answer as a whole.
-    pub(super) simulator_failed: Option<String>,
+    /// Hunters that are not in the tree yet.
+    pub(super) absent: Vec<&'static str>,
+    /// What is wrong with a hunter as a whole.
+    pub(super) failed: Vec<String>,
 }
 
 impl Results {
-    /// Takes in what the simulator says of the bugs that are wanted; one that is not in the sources is in its own code.
-    pub(super) fn simulated(&mut self, said: Vec<Said>, wanted: impl Fn(&str) -> bool) {
-        for Said { bug, verdict, took } in said {
-            if wanted(&bug) {
-                self.rows.entry(bug).or_insert_with(|| Row::new(false)).simulator = (verdict, took);
-            }
-        }
-    }
-
     /// True if every bug was caught, by whomever.
     pub(crate) fn passed(&self) -> bool {
-        self.missing.is_empty() && self.simulator_failed.is_none() && self.rows.values().all(Row::caught)
+        self.missing.is_empty() && self.failed.is_empty() && self.rows.values().all(Row::caught)
     }
 
-    /// `29 of 30 caught, 14 by tests, 29 by the simulator; NOT CAUGHT: prefix_by_text`
+    /// Whether this hunter was not there to be asked.
+    pub(crate) fn lacks(&self, hunter: &str) -> bool {
+        self.absent.contains(&hunter)
+    }
+
+    /// `29 of 30 caught (simulator 25 of 26, tests 6 of 9); NOT CAUGHT: prefix_by_text`
     pub(crate) fn closing(&self) -> String {
-        let count = |caught: fn(&Row) -> bool| self.rows.values().filter(|row| caught(row)).count();
-        let (caught, total) = (count(Row::caught), self.rows.len());
-        let (tests, simulator) = (count(|row| row.tests.0.caught()), count(|row| row.simulator.0.caught()));
-        let asked = count(|row| row.tests.0 != Verdict::NotAsked);
-        let mut text = format!("{caught} of {total} caught: {tests} of {asked} by tests");
-        text += &match self.without_simulator {
-            true => ", NO SIMULATOR yet".to_owned(),
-            false => format!(", {simulator} by the simulator"),
-        };
+        let caught = self.rows.values().filter(|row| row.caught()).count();
+        let mut by: Vec<(&str, usize, usize)> = Vec::new();
+        for answer in self.rows.values().flat_map(|row| &row.answers) {
+            let hit = usize::from(answer.verdict.caught());
+            match by.iter_mut().find(|(hunter, ..)| *hunter == answer.hunter) {
+                Some((_, hits, asked)) => (*hits, *asked) = (*hits + hit, *asked + 1),
+                None => by.push((answer.hunter, hit, 1)),
+            }
+        }
+        by.sort_unstable();
+        let counts = by.iter().map(|(hunter, hits, asked)| format!("{hunter} {hits} of {asked}"));
+        let absent = self.absent.iter().map(|hunter| format!("NO {hunter} yet"));
+        let hunters: Vec<_> = counts.chain(absent).collect();
+        let mut text = format!("{caught} of {} caught ({})", self.rows.len(), hunters.join(", "));
         for (bug, _) in self.rows.iter().filter(|(_, row)| !row.caught()) {
             text += &format!("; NOT CAUGHT: {bug}");
         }
         for bug in &self.missing {
             text += &format!("; not in the code: {bug}");
         }
-        if let Some(why) = &self.simulator_failed {
-            text += &format!("; simulator: {why}");
+        for why in &self.failed {
+            text += &format!("; {why}");
         }
         text
     }
@@ -134,37 +151,25 @@ impl Results {
         let width = self.rows.keys().map(String::len).max().unwrap_or_default();
         let lines = self.rows.iter().map(|(bug, row)| {
             let status = if row.caught() { "caught    " } else { "NOT CAUGHT" };
-            let by = |hunter: &str, (verdict, took): &(Verdict, Duration)| {
-                verdict.words(*took).map(|words| format!("{hunter}: {words}"))
-            };
-            let said: Vec<_> =
-                [by("tests", &row.tests), by("simulator", &row.simulator)].into_iter().flatten().collect();
-            let said = if said.is_empty() { "nobody was asked".to_owned() } else { said.join("; ") };
-            format!("{bug:width$}  {status}  {said}")
+            let answers: Vec<_> = row.answers.iter().map(Answer::text).collect();
+            let answers = if answers.is_empty() { "nobody was asked".to_owned() } else { answers.join("; ") };
+            format!("{bug:width$}  {status}  {answers}")
         });
         lines.collect::<Vec<_>>().join("\n")
     }
 
     /// One object.
     pub(super) fn json(&self) -> String {
-        let hunter = |(verdict, took): &(Verdict, Duration)| -> Value {
-            let (by, error) = match verdict {
-                Verdict::Caught { by } => (Some(by), None),
-                Verdict::Error(why) => (None, Some(why)),
-                Verdict::NotAsked | Verdict::Escaped => (None, None),
-            };
-            json!({ "verdict": verdict.name(), "by": by, "error": error, "seconds": rounded(*took) })
-        };
         let bug = |(name, row): (&String, &Row)| -> Value {
-            let (tests, simulator) = (hunter(&row.tests), hunter(&row.simulator));
-            json!({ "name": name, "caught": row.caught(), "tests": tests, "simulator": simulator })
+            let answers: Vec<_> = row.answers.iter().map(Answer::json).collect();
+            json!({ "name": name, "caught": row.caught(), "answers": answers })
         };
         json!({
             "passed": self.passed(),
             "bugs": self.rows.iter().map(bug).collect::<Vec<_>>(),
             "missing": self.missing,
-            "without_simulator": self.without_simulator,
-            "simulator_failed": self.simulator_failed,
+            "absent_hunters": self.absent,
+            "failed": self.failed,
         })
         .to_string()
     }
@@ -174,63 +179,57 @@ impl Results {
 mod tests {
     use std::time::Duration;
 
-    use super::{Results, Row, Said, Verdict};
+    use super::{Results, Row, Verdict};
 
     fn caught(by: &str) -> Verdict {
         Verdict::Caught { by: by.into() }
     }
 
-    fn said(bug: &str, verdict: Verdict) -> Said {
-        Said { bug: bug.into(), verdict, took: Duration::ZERO }
-    }
-
-    fn results(tests: &[(&str, Verdict)]) -> Results {
+    fn results(answers: &[(&str, &'static str, Verdict)]) -> Results {
         let mut results = Results::default();
-        for (bug, verdict) in tests {
-            let mut row = Row::new(true);
-            row.tests.0 = verdict.clone();
-            results.rows.insert((*bug).to_owned(), row);
+        for (bug, hunter, verdict) in answers {
+            let row = results.rows.entry((*bug).to_owned()).or_insert_with(|| Row::new(true));
+            row.hear(hunter, verdict.clone(), Duration::ZERO);
         }
         results
     }
 
     #[test]
     fn a_bug_is_caught_by_either_hunter_and_the_report_says_by_which() {
-        let mut results = results(&[("a", caught("x::y")), ("b", Verdict::Escaped)]);
+        let mut results =
+            results(&[("a", "simulator", Verdict::Escaped), ("b", "simulator", caught("seed 7"))]);
         assert!(!results.passed());
-        assert_eq!(results.closing(), "1 of 2 caught: 1 of 2 by tests, 0 by the simulator; NOT CAUGHT: b");
-        results.simulated(vec![said("a", Verdict::Escaped), said("b", caught("seed 7"))], |_| true);
+        assert_eq!(results.closing(), "1 of 2 caught (simulator 1 of 2); NOT CAUGHT: a");
+        results.rows.get_mut("a").unwrap().hear("tests", caught("x::y"), Duration::ZERO);
         assert!(results.passed());
-        assert_eq!(results.closing(), "2 of 2 caught: 1 of 2 by tests, 1 by the simulator");
+        assert_eq!(results.closing(), "2 of 2 caught (simulator 1 of 2, tests 1 of 1)");
         assert_eq!(
             results.text(),
-            "a  caught      tests: caught by x::y (0 s); simulator: nothing (0 s)\n\
-             b  caught      tests: nothing (0 s); simulator: caught by seed 7 (0 s)"
+            "a  caught      simulator: nothing (0 s); tests: x::y (0 s)\n\
+             b  caught      simulator: seed 7 (0 s)"
         );
         let value: serde_json::Value = serde_json::from_str(&results.json()).unwrap();
-        assert_eq!(value["bugs"][1]["simulator"]["by"], "seed 7");
-        assert_eq!(value["bugs"][1]["tests"]["verdict"], "escaped");
+        assert_eq!(value["bugs"][0]["answers"][1]["by"], "x::y");
+        assert_eq!(value["bugs"][0]["answers"][0]["verdict"], "escaped");
     }
 
     #[test]
-    fn a_bug_of_the_simulators_own_is_judged_too_unless_it_was_not_wanted() {
-        let mut results = results(&[]);
-        results.simulated(vec![said("own", Verdict::Escaped), said("other", Verdict::Escaped)], |bug| {
-            bug == "own"
-        });
-        assert_eq!(results.closing(), "0 of 1 caught: 0 of 0 by tests, 0 by the simulator; NOT CAUGHT: own");
-    }
-
-    #[test]
-    fn nobody_asked_a_missing_bug_or_a_failing_simulator_fail_the_whole() {
-        let unasked = results(&[("a", Verdict::NotAsked)]);
+    fn a_bug_nobody_was_asked_about_or_that_is_missing_and_a_failing_hunter_fail_the_whole() {
+        let mut unasked = results(&[]);
+        unasked.rows.insert("a".into(), Row::new(true));
         assert!(!unasked.passed() && unasked.text().contains("nobody was asked"), "{}", unasked.text());
-        let missing = Results { missing: vec!["gone"], ..results(&[("a", caught("t"))]) };
-        assert!(!missing.passed() && missing.closing().contains("not in the code: gone"));
-        let failed =
-            Results { simulator_failed: Some("exit code 3".into()), ..results(&[("a", caught("t"))]) };
+        let green = || results(&[("a", "tests", caught("t"))]);
+        assert!(green().passed());
+        let missing = Results { missing: vec!["gone"], ..green() };
+        assert!(!missing.passed() && missing.closing().ends_with("; not in the code: gone"));
+        let failed = Results { failed: vec!["simulator: exit code 3".into()], ..green() };
         assert!(!failed.passed() && failed.closing().ends_with("; simulator: exit code 3"));
-        let without = Results { without_simulator: true, ..results(&[("a", caught("t"))]) };
-        assert!(without.passed() && without.closing().contains("NO SIMULATOR"));
+    }
+
+    #[test]
+    fn a_hunter_that_is_not_there_is_said_aloud() {
+        let without = Results { absent: vec!["simulator"], ..results(&[("a", "tests", caught("t"))]) };
+        assert!(without.passed() && without.lacks("simulator") && !without.lacks("tests"));
+        assert_eq!(without.closing(), "1 of 1 caught (tests 1 of 1, NO simulator yet)");
     }
 }

@@ -1,8 +1,8 @@
-//! The unit and integration tests as hunters: built once with every known mistake in them, run once for each.
+//! Tests as hunters: built once with every known mistake in them, run once for each.
 //!
 //! The cfg reaches only the workspace's own crates, through a compiler wrapper: cargo keys what it builds by the
-//! wrapper's path, so the dependencies are those of any other build of the tests. Called by `Hunt` alone; writes
-//! nowhere but under the target directory.
+//! wrapper's path, so the dependencies are those of any other build of the tests. Explorers of schedules have builds
+//! of their own anyway. Called by `Hunt` alone; writes nowhere but under the target directory.
 
 use std::{
     fs::{self, File},
@@ -15,6 +15,7 @@ use std::{
 use super::{Hunt, results::Verdict};
 use crate::{
     counts,
+    explorers::Explorer,
     fault::Fault,
     process::{Ended, Program},
     steps::few,
@@ -23,90 +24,132 @@ use crate::{
 
 /// The crates whose tests hunt.
 const PACKAGES: [&str; 4] = ["-p", "larder-core", "-p", "larder"];
-/// The longest that the tests may run for one bug. All of them together take a fraction of it.
+/// The longest that one suite may run for one bug: many times what it takes.
 const BUG_LIMIT: Duration = Duration::from_secs(3 * 60);
-/// No warning and no debugger's tables: these builds are read by nobody.
+/// No debugger's tables: nobody looks into these builds.
 const WRAPPER: &str = "#!/bin/sh\nexec \"$@\" --cfg larder_seeded_bugs -C debuginfo=0\n";
+/// Among an explorer's own tests, the one that makes mistakes itself.
+const OWN_HUNT: &str = "each_known_mistake_is_found";
 
-/// The test suites, built with the mistakes in them.
-pub(super) struct Suites<'a> {
+/// Tests that are built, run without a bug, and run with one, by these commands in turn.
+pub(super) struct Suite<'a> {
+    pub(super) name: &'static str,
     hunt: &'a Hunt<'a>,
-    wrapper: PathBuf,
+    build: Vec<Program>,
+    whole: Vec<Program>,
+    to_first_failure: Vec<Program>,
 }
 
-impl<'a> Suites<'a> {
-    /// Builds them, and sees that they are green while no mistake is made: a suite that is red anyway catches
-    /// nothing. `None` when interrupted.
-    ///
-    /// # Errors
-    /// When they do not build, or are red.
-    pub(super) fn ready(hunt: &'a Hunt<'a>, progress: &impl Fn(&str)) -> Result<Option<Self>, Fault> {
-        let suites = Self { wrapper: wrapper(&hunt.directory())?, hunt };
-        progress("building the tests");
-        let (built, _, log) =
-            suites.cargo("build", "", &tools::test_build_args(hunt.nextest, &PACKAGES), hunt.left())?;
-        match built {
-            Ended::Interrupted => return Ok(None),
-            _ if built.well() => {}
-            _ => {
-                return Err(Fault::new(format!(
-                    "the tests do not build: {}: {}",
-                    built.words(),
-                    log.display()
-                )));
-            }
-        }
-        progress("no bug: the tests must be green");
-        let (ended, output, log) =
-            suites.cargo("none", "", &suites.run_args(Until::End), hunt.left().min(2 * BUG_LIMIT))?;
-        let why = match judge(ended, &output) {
-            Verdict::Escaped if counts::in_output(&output).run() > 0 => return Ok(Some(suites)),
-            _ if ended == Ended::Interrupted => return Ok(None),
-            Verdict::Caught { by } => format!("red: {by}"),
-            Verdict::Error(why) => why,
-            Verdict::Escaped | Verdict::NotAsked => "no test ran".into(),
+impl<'a> Suite<'a> {
+    /// All tests of the library.
+    pub(super) fn tests(hunt: &'a Hunt<'a>) -> Result<Self, Fault> {
+        let wrapper = wrapper(&hunt.directory())?;
+        let program = |args: Vec<String>| {
+            vec![
+                Program::new(&hunt.place.root, "cargo", args)
+                    .env("RUSTC_WORKSPACE_WRAPPER", &wrapper)
+                    .env("CARGO_TERM_COLOR", "never"),
+            ]
         };
-        let path = log.display();
-        let message =
-            format!("the tests are not green without any bug, so a red test proves nothing ({why}): {path}");
-        Err(Fault::new(message))
+        let run = |until| program(tools::test_args(hunt.nextest, &PACKAGES, "seeded", until));
+        Ok(Self {
+            name: "tests",
+            hunt,
+            build: program(tools::test_build_args(hunt.nextest, &PACKAGES)),
+            whole: run(Until::End),
+            to_first_failure: run(Until::FirstFailure),
+        })
     }
 
-    /// Runs the tests with this mistake made, to the first that fails.
+    /// The tests of an explorer; none while there are none.
+    pub(super) fn explored(hunt: &'a Hunt<'a>, explorer: Explorer) -> Result<Option<Self>, Fault> {
+        let suites = explorer.suites(&hunt.place.root)?;
+        let programs = |more: &[&str]| -> Vec<Program> {
+            let with = |args: &Vec<String>| {
+                [args.clone(), more.iter().map(|&arg| arg.to_owned()).collect()].concat()
+            };
+            suites.iter().map(|args| explorer.program(hunt.place, &with(args))).collect()
+        };
+        let run = ["--", "--skip", OWN_HUNT];
+        Ok((!suites.is_empty()).then(|| Self {
+            name: explorer.name,
+            hunt,
+            build: programs(&["--no-run"]),
+            whole: programs(&run),
+            to_first_failure: programs(&run),
+        }))
+    }
+
+    /// Builds it, and sees that it is green while no mistake is made: a suite that is red anyway catches nothing.
+    ///
+    /// # Errors
+    /// When it does not build, is red, or was interrupted.
+    pub(super) fn make_ready(&self, progress: &impl Fn(&str)) -> Result<(), Fault> {
+        let name = self.name;
+        let (build_log, log) = (self.log("build"), self.log("none"));
+        progress(&format!("building {name}"));
+        let (ended, _) = self.run(&self.build, "", &build_log, self.hunt.left())?;
+        if !ended.well() {
+            return Err(Fault::new(format!(
+                "{name} do not build: {}: {}",
+                ended.words(),
+                build_log.display()
+            )));
+        }
+        progress(&format!("{name}, no bug: they must be green"));
+        let (ended, output) = self.run(&self.whole, "", &log, self.hunt.left().min(2 * BUG_LIMIT))?;
+        let why = match judge(ended, &output) {
+            Verdict::Escaped => return Ok(()),
+            Verdict::Caught { by } => format!("red: {by}"),
+            Verdict::Error(why) => why,
+        };
+        Err(Fault::new(format!(
+            "{name} are not green without any bug, so a red test proves nothing ({why}): {}",
+            log.display()
+        )))
+    }
+
+    /// Runs it with this mistake made.
     pub(super) fn hunt(&self, bug: &str) -> Result<(Verdict, Duration), Fault> {
         let began = Instant::now();
         let limit = self.hunt.left().min(BUG_LIMIT);
-        let (ended, output, _) = self.cargo(bug, bug, &self.run_args(Until::FirstFailure), limit)?;
+        let (ended, output) = self.run(&self.to_first_failure, bug, &self.log(bug), limit)?;
         Ok((judge(ended, &output), began.elapsed()))
     }
 
-    fn run_args(&self, until: Until) -> Vec<String> {
-        tools::test_args(self.hunt.nextest, &PACKAGES, "seeded", until)
+    fn log(&self, what: &str) -> PathBuf {
+        self.hunt.directory().join(format!("{}-{what}.log", self.name))
     }
 
-    /// How cargo ended, what it printed, and where that is kept.
-    fn cargo(
+    /// Runs the programs in turn, to the first that does not end well: how that one ended, and what all printed.
+    fn run(
         &self,
-        log: &str,
+        programs: &[Program],
         bug: &str,
-        args: &[String],
+        log: &Path,
         limit: Duration,
-    ) -> Result<(Ended, String, PathBuf), Fault> {
-        let path = self.hunt.directory().join(format!("{log}.log"));
-        let program = Program::new(&self.hunt.place.root, "cargo", args)
-            .limit(limit)
-            .env("RUSTC_WORKSPACE_WRAPPER", &self.wrapper)
-            .env("LARDER_SEEDED_BUG", bug)
-            .env("CARGO_TERM_COLOR", "never")
-            // A failure here is wanted: it is neither recorded in the sources nor worth shrinking for long.
-            .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true")
-            .env("PROPTEST_MAX_SHRINK_ITERS", "256")
-            .env("TMPDIR", &self.hunt.scratch);
-        let mut file = File::create(&path).map_err(Fault::io("create", &path))?;
-        writeln!(file, "$ {}", program.line()).map_err(Fault::io("write", &path))?;
-        let ended = program.run(file, self.hunt.interrupt)?;
-        let output = fs::read(&path).map_err(Fault::io("read", &path))?;
-        Ok((ended, String::from_utf8_lossy(&output).into_owned(), path))
+    ) -> Result<(Ended, String), Fault> {
+        let file = File::create(log).map_err(Fault::io("create", log))?;
+        let mut last = Ended::Exit(Some(0));
+        for program in programs {
+            let program = program
+                .clone()
+                .limit(limit)
+                .env("LARDER_SEEDED_BUG", bug)
+                // A failure here is wanted: it is neither recorded in the sources nor worth shrinking for long.
+                .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true")
+                .env("PROPTEST_MAX_SHRINK_ITERS", "256")
+                .env("TMPDIR", &self.hunt.scratch);
+            let mut share =
+                file.try_clone().map_err(|error| Fault::new(format!("cannot share a log: {error}")))?;
+            writeln!(share, "$ {}", program.line()).map_err(Fault::io("write", log))?;
+            last = program.run(share, self.hunt.interrupt)?;
+            if !last.well() {
+                break;
+            }
+        }
+        let output = fs::read(log).map_err(Fault::io("read", log))?;
+        Ok((last, String::from_utf8_lossy(&output).into_owned()))
     }
 }
 
@@ -122,17 +165,17 @@ fn wrapper(directory: &Path) -> Result<PathBuf, Fault> {
     Ok(path)
 }
 
-/// What a run of the tests says about the bug made in them. A test that only ran out of time does not catch: on a
-/// busy machine one does so without any bug.
+/// What a run of the tests says about the bug made in them. A test that was only stopped does not catch: on a busy
+/// machine one runs out of time without any bug.
 fn judge(ended: Ended, output: &str) -> Verdict {
-    let late = counts::timed_out(output);
+    let stopped = counts::stopped(output);
     let mut red = counts::failed_tests(output);
-    red.retain(|name| !late.contains(name));
+    red.retain(|name| !stopped.contains(name));
     match ended {
         _ if ended.well() && counts::in_output(output).run() == 0 => Verdict::Error("no test ran".into()),
         _ if ended.well() => Verdict::Escaped,
         Ended::Exit(_) if !red.is_empty() => Verdict::Caught { by: few(&red) },
-        Ended::Exit(_) if !late.is_empty() => Verdict::Error(format!("ran out of time: {}", few(&late))),
+        Ended::Exit(_) if !stopped.is_empty() => Verdict::Error(format!("stopped: {}", few(&stopped))),
         _ => Verdict::Error(format!("the tests did not run to their end: {}", ended.words())),
     }
 }
@@ -146,10 +189,14 @@ mod tests {
 
     const RED: &str = "        FAIL [   0.004s] (1/3) larder rule::old\n     Summary [ 0.1s] 3/9 tests run: 2 passed, 1 failed, 0 skipped";
 
+    fn caught(by: &str) -> Verdict {
+        Verdict::Caught { by: by.into() }
+    }
+
     #[test]
     fn only_a_failed_test_catches_a_bug() {
         let green = "     Summary [ 0.1s] 3 tests run: 3 passed, 0 skipped";
-        assert_eq!(judge(Ended::Exit(Some(100)), RED), Verdict::Caught { by: "larder rule::old".into() });
+        assert_eq!(judge(Ended::Exit(Some(100)), RED), caught("larder rule::old"));
         assert_eq!(judge(Ended::Exit(Some(0)), green), Verdict::Escaped);
         for (ended, output) in [
             (Ended::Exit(Some(0)), ""),
@@ -163,11 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn a_test_that_ran_out_of_time_catches_nothing_by_itself() {
-        let late = "     TIMEOUT [  60.004s] (3/3) larder::reads slow\n     Summary [ 60.1s] 3/9 tests run: 2 passed, 1 timed out, 0 skipped";
-        let verdict = judge(Ended::Exit(Some(100)), late);
-        assert_eq!(verdict, Verdict::Error("ran out of time: larder::reads slow".into()));
-        let both = format!("{late}\n{RED}");
-        assert_eq!(judge(Ended::Exit(Some(100)), &both).name(), "caught");
+    fn a_test_that_was_stopped_catches_nothing_by_itself() {
+        for stop in ["TIMEOUT [  60.004s]", "SIGTERM [   0.004s]"] {
+            let text = format!(
+                "     {stop} (3/3) larder::reads slow\n     Summary [ 60.1s] 3/9 tests run: 2 passed, 1 failed, 0 skipped"
+            );
+            let verdict = judge(Ended::Exit(Some(100)), &text);
+            assert_eq!(verdict, Verdict::Error("stopped: larder::reads slow".into()));
+            assert_eq!(judge(Ended::Exit(Some(100)), &format!("{text}\n{RED}")), caught("larder rule::old"));
+        }
     }
 }

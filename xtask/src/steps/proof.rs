@@ -3,7 +3,6 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -12,6 +11,8 @@ use serde_json::Value;
 use super::{Outcome, counted};
 use crate::{
     ci::Session,
+    counts,
+    explorers::{Explorer, LOOM, SHUTTLE},
     fault::Fault,
     main_job,
     process::{Ended, Program},
@@ -28,51 +29,37 @@ const FUZZ_SECONDS: &str = "10";
 /// No step of this kind may eat the time of the others.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// Schedules drawn at random, over the tests `crates/*/tests/shuttle_*`.
+/// Readers and writers of one node under schedules drawn at random.
 pub(super) fn shuttle(session: &mut Session<'_>) -> Result<Outcome, Fault> {
-    explore(session, "shuttle", "larder_shuttle")
+    explore(session, SHUTTLE)
 }
 
-/// All short schedules of the same tests, with all values that loads may return in them.
+/// The shorter of the same histories under all schedules, with all values that loads may return in them.
 pub(super) fn loom(session: &mut Session<'_>) -> Result<Outcome, Fault> {
-    explore(session, "loom", "larder_loom")
+    explore(session, LOOM)
 }
 
-fn explore(session: &mut Session<'_>, name: &str, cfg: &str) -> Result<Outcome, Fault> {
-    let packages = explored(&session.place.root, cfg)?;
-    if packages.is_empty() {
-        return Ok(Outcome::Absent(format!("no crate has tests/shuttle_* and names {cfg} in its manifest")));
+fn explore(session: &mut Session<'_>, explorer: Explorer) -> Result<Outcome, Fault> {
+    let suites = explorer.suites(&session.place.root)?;
+    if suites.is_empty() {
+        let name = explorer.name;
+        return Ok(Outcome::Absent(format!(
+            "no crate that knows {name} has tests/shuttle_* or a schedules.rs"
+        )));
     }
-    let mut args: Vec<&str> = vec!["test", "--locked", "--test", "shuttle_*"];
-    args.extend(packages.iter().flat_map(|package| ["-p", package]));
-    let program = Program::new(&session.place.root, "cargo", &args)
-        .env("RUSTFLAGS", format!("--cfg larder_seeded_bugs --cfg {cfg}"))
-        .env("CARGO_TARGET_DIR", session.place.target.join(name));
-    let ended = session.run_within(program, LIMIT)?;
-    let before = session.counts.run();
-    let outcome = counted(session, ended, "")?;
-    Ok(match outcome {
+    let mut last = Ended::Exit(Some(0));
+    for args in suites {
+        let before = counts::in_output(&session.output().unwrap_or_default()).run();
+        last = session.run_within(explorer.program(session.place, &args), LIMIT)?;
         // The tests are not there in a build without the cfg: green, and nothing explored.
-        Outcome::Ok(_) if session.counts.run() == before => Outcome::Failed("no test ran".into()),
-        outcome => outcome,
-    })
-}
-
-/// The crates with tests for explorers whose manifest knows this one.
-fn explored(root: &Path, cfg: &str) -> Result<Vec<String>, Fault> {
-    let crates = root.join("crates");
-    let mut found = Vec::new();
-    for entry in fs::read_dir(&crates).map_err(Fault::io("list", &crates))?.flatten() {
-        let tests = fs::read_dir(entry.path().join("tests")).into_iter().flatten().flatten();
-        let has_tests =
-            tests.into_iter().any(|test| test.file_name().as_encoded_bytes().starts_with(b"shuttle_"));
-        let manifest = fs::read_to_string(entry.path().join("Cargo.toml")).unwrap_or_default();
-        if has_tests && manifest.contains(cfg) {
-            found.push(entry.file_name().to_string_lossy().into_owned());
+        if last.well() && counts::in_output(&session.output()?).run() == before {
+            return Ok(Outcome::Failed(format!("no test ran: cargo {}", args.join(" "))));
+        }
+        if !last.well() {
+            break;
         }
     }
-    found.sort();
-    Ok(found)
+    counted(session, last, "")
 }
 
 /// `fuzz/run SECONDS`: each target for so long, from its corpus on.
@@ -150,7 +137,7 @@ pub(super) fn seeded_bugs(session: &mut Session<'_>) -> Result<Outcome, Fault> {
     session.log(&results.text())?;
     Ok(if session.interrupt.raised() {
         Outcome::Skipped("interrupted".into())
-    } else if results.passed() && (!results.without_simulator || super::may_be_absent("sim")) {
+    } else if results.passed() && (!results.lacks(seeded::SIMULATOR) || super::may_be_absent("sim")) {
         Outcome::Ok(results.closing())
     } else {
         Outcome::Failed(results.closing())

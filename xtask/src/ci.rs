@@ -28,8 +28,8 @@ const MINUTES: u64 = 44;
 const TAIL_LINES: usize = 80;
 
 /// CI never writes a lock file: what was tested is what is committed.
-const STALE_LOCK: &str = "Cargo.lock does not fit the manifests: run `cargo metadata` (with --manifest-path compare/Cargo.toml for \
-     compare) and commit it";
+const STALE_LOCK: &str = "Cargo.lock does not fit the manifests: run `cargo metadata` (with --manifest-path X/Cargo.toml for X \
+     compare or fuzz) and commit it";
 
 /// What the steps of one run share.
 pub(crate) struct Session<'a> {

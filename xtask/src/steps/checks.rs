@@ -11,13 +11,18 @@ use crate::{
     tools::{self, Until},
 };
 
-/// The bundled SQLite is C: without a compiler nothing builds.
+/// Workspaces of their own.
+const APART: [&str; 2] = ["compare", "fuzz"];
+
+/// The bundled SQLite is C, and what steers the fuzz targets is C++: without compilers not all of it builds.
 pub(super) fn system(session: &mut Session<'_>) -> Result<Outcome, Fault> {
-    if tools::present("cc") {
-        return Ok(Outcome::Ok("a C compiler is there".into()));
+    if tools::present("cc") && tools::present("c++") {
+        return Ok(Outcome::Ok("compilers for C and C++ are there".into()));
     }
     if !tools::is_root() || !tools::present("apt-get") {
-        return Ok(Outcome::Failed("no C compiler (cc): install one, on Debian apt-get install gcc".into()));
+        return Ok(Outcome::Failed(
+            "no compiler for C (cc) or C++ (c++): install both, on Debian apt-get install g++".into(),
+        ));
     }
     let apt = |args: &[&str]| {
         let program = Program::new(&session.place.root, "apt-get", args);
@@ -27,17 +32,23 @@ pub(super) fn system(session: &mut Session<'_>) -> Result<Outcome, Fault> {
     if !updated.well() {
         return Ok(Outcome::of(updated, ""));
     }
-    let installed = apt(&["install", "-q", "-y", "--no-install-recommends", "gcc", "libc6-dev"])?;
-    Ok(Outcome::of(installed, "installed gcc"))
+    let installed = apt(&["install", "-q", "-y", "--no-install-recommends", "g++", "libc6-dev"])?;
+    Ok(Outcome::of(installed, "installed g++"))
 }
 
 pub(super) fn format(session: &mut Session<'_>) -> Result<Outcome, Fault> {
-    let own = session.cargo(&["fmt", "--all", "--check"])?;
-    if !own.well() || !has_compare(session) {
-        return Ok(Outcome::of(own, ""));
+    let mut ended = session.cargo(&["fmt", "--all", "--check"])?;
+    for folder in APART.into_iter().filter(|folder| has(session, folder)) {
+        if ended.well() {
+            let manifest = format!("{folder}/Cargo.toml");
+            ended = session.cargo(&["fmt", "--manifest-path", &manifest, "--check"])?;
+        }
     }
-    let args = ["fmt", "--manifest-path", "compare/Cargo.toml", "--check"];
-    Ok(Outcome::of(session.cargo(&args)?, ""))
+    Ok(Outcome::of(ended, ""))
+}
+
+fn has(session: &Session<'_>, folder: &str) -> bool {
+    session.place.root.join(folder).join("Cargo.toml").is_file()
 }
 
 pub(super) fn tidy_rules(session: &mut Session<'_>) -> Result<Outcome, Fault> {
@@ -97,7 +108,7 @@ pub(super) fn dependencies(session: &mut Session<'_>) -> Result<Outcome, Fault> 
 
 /// The benchmarks are a workspace of their own: they must build, and are not run.
 pub(super) fn compare(session: &mut Session<'_>) -> Result<Outcome, Fault> {
-    if !has_compare(session) {
+    if !has(session, "compare") {
         return Ok(Outcome::Skipped("there is no compare/Cargo.toml".into()));
     }
     let mut args = vec!["check", "--manifest-path", "compare/Cargo.toml", "--all-targets"];
@@ -105,8 +116,4 @@ pub(super) fn compare(session: &mut Session<'_>) -> Result<Outcome, Fault> {
         args.push("--locked");
     }
     Ok(Outcome::of(session.cargo(&args)?, ""))
-}
-
-fn has_compare(session: &Session<'_>) -> bool {
-    session.place.root.join("compare/Cargo.toml").is_file()
 }

@@ -21,9 +21,9 @@ use crate::{
     simulator,
 };
 
-/// How many seeds a run of CI simulates, fresh ones each time: some two minutes on two cores. A soak is
+/// How many seeds a run of CI simulates, fresh ones each time: some two minutes on a core. A soak is
 /// `cargo run --release -p larder-sim -- --seeds 100000`.
-const SEEDS: u32 = 200;
+const SEEDS: u32 = 1000;
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: &str = "10";
 /// No step of this kind may eat the time of the others.
@@ -62,13 +62,30 @@ fn explore(session: &mut Session<'_>, explorer: Explorer) -> Result<Outcome, Fau
     counted(session, last, "")
 }
 
-/// `fuzz/run SECONDS`: each target for so long, from its corpus on.
+/// The corpus as a test, then each target for a while, from its corpus on.
 pub(super) fn fuzz(session: &mut Session<'_>) -> Result<Outcome, Fault> {
-    if !session.place.root.join("fuzz/run").is_file() {
-        return Ok(Outcome::Absent("there is no fuzz/run".into()));
+    if !session.place.root.join("fuzz/run.sh").is_file() {
+        return Ok(Outcome::Absent("there is no fuzz/run.sh".into()));
     }
-    let ended = session.run_within(Program::new(&session.place.root, "fuzz/run", [FUZZ_SECONDS]), LIMIT)?;
-    Ok(Outcome::of(ended, &format!("{FUZZ_SECONDS} s per target")))
+    let tested = session.cargo(&["test", "--manifest-path", "fuzz/Cargo.toml", "--locked"])?;
+    let corpus = counted(session, tested, "")?;
+    if corpus.parts().0 != "ok" {
+        return Ok(corpus);
+    }
+    let program = Program::new(&session.place.root, "sh", ["fuzz/run.sh", FUZZ_SECONDS]);
+    let ended = session.run_within(program, LIMIT)?;
+    let inputs = executed(&session.output()?);
+    let words = format!("{} and {inputs} inputs, {FUZZ_SECONDS} s per target", corpus.parts().1);
+    Ok(match Outcome::of(ended, &words) {
+        Outcome::Ok(_) if inputs == 0 => Outcome::Failed("no target ran: not one input was tried".into()),
+        outcome => outcome,
+    })
+}
+
+/// How many inputs libFuzzer says it tried, all targets together: `stat::number_of_executed_units: 4711`.
+fn executed(output: &str) -> u64 {
+    let stats = output.lines().filter_map(|line| line.split_once("number_of_executed_units:"));
+    stats.filter_map(|(_, number)| number.trim().parse::<u64>().ok()).sum()
 }
 
 /// All states of the model of the protocol.
@@ -158,4 +175,16 @@ pub(super) fn booking(session: &mut Session<'_>) -> Result<Outcome, Fault> {
         return Ok(Outcome::of(ended, ""));
     }
     Ok(main_job::judge(&text).map_or_else(Outcome::Failed, Outcome::Ok))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::executed;
+
+    #[test]
+    fn inputs_are_summed_over_all_targets() {
+        let output = "== keys: 10 s\nstat::number_of_executed_units: 40\nstat::new_units_added: 7\n== rule: 10 s\nstat::number_of_executed_units: 2\n";
+        assert_eq!(executed(output), 42);
+        assert_eq!(executed("== keys: 10 s\n"), 0);
+    }
 }

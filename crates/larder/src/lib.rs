@@ -36,6 +36,7 @@ pub mod outbox;
 mod outcome;
 mod policy;
 mod region;
+mod runtime;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 pub mod store;

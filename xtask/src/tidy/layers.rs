@@ -26,12 +26,13 @@ const LAYERS: &[Layer] = &[
     Layer { module: "observe", may: &[], clients: false },
     // The library's words: what the engine takes in and hands up, and what it says when something fails.
     Layer { module: "error", may: &[], clients: false },
+    Layer { module: "runtime", may: &[], clients: false },
     Layer { module: "codec", may: &[], clients: false },
     Layer { module: "policy", may: &["codec", "error"], clients: false },
     Layer { module: "outcome", may: &["error", "memory"], clients: false },
     Layer {
         module: "engine",
-        may: &["clock", "codec", "error", "memory", "observe", "outcome", "policy"],
+        may: &["clock", "codec", "error", "memory", "observe", "outcome", "policy", "runtime"],
         clients: false,
     },
 ];

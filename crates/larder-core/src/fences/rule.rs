@@ -8,7 +8,6 @@
 //! the entry was born.
 
 use super::{Birth, Fences, Kind, Patterned};
-use crate::interleave;
 use crate::path::{Path, Tenant};
 use crate::segments::Segment;
 use crate::sync::AtomicU64;
@@ -142,7 +141,6 @@ impl Fences {
             return Verdict::Fresh;
         }
         let verdict = self.check_all(born, dependencies, key);
-        interleave::point();
         let late = crate::seeded_bug!("checked_as_of_its_end");
         let applied = if late { self.applied.load(Ordering::Acquire) } else { applied };
         if verdict.is_fresh() {
@@ -157,7 +155,6 @@ impl Fences {
         // The table and the patterns before the floor: whoever drops a target raises the floor first.
         let table = self.table.load();
         let patterns = (self.patterned.load(Ordering::Acquire) > born).then(|| self.patterns.load());
-        interleave::point();
         if born < early.unwrap_or_else(|| self.floor.load(Ordering::Acquire)) {
             return Verdict::BelowFloor;
         }

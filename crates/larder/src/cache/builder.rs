@@ -2,13 +2,17 @@
 
 use super::{Cache, Shared};
 use crate::clock::{SystemClock, Time};
-use crate::engine::{Engine, Parts, SourceLimit, SourceLimits, Tier, follow};
+use crate::engine::{Engine, Parts, SourceLimit, SourceLimits, Tier};
 use crate::error::Error;
 use crate::journal::MemoryJournal;
 use crate::memory::{Bytes, Memory};
 use crate::policy::DEFAULT_SOURCE;
+use crate::runtime::Runtime;
+#[cfg(feature = "testing")]
+use larder_core::port;
 use larder_core::port::{Clock, Journal, Store};
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 
@@ -28,6 +32,8 @@ pub struct CacheBuilder {
     stores: Vec<Arc<dyn Store>>,
     sources: HashMap<String, SourceLimits>,
     clock: Option<Arc<dyn Clock>>,
+    #[cfg(feature = "testing")]
+    simulated: Option<(Arc<dyn port::Runtime>, u64)>,
 }
 
 impl CacheBuilder {
@@ -41,6 +47,8 @@ impl CacheBuilder {
             stores: Vec::new(),
             sources: HashMap::from([(DEFAULT_SOURCE.to_owned(), SourceLimits::default())]),
             clock: None,
+            #[cfg(feature = "testing")]
+            simulated: None,
         }
     }
 
@@ -103,9 +111,7 @@ impl CacheBuilder {
     /// When a setting is out of bounds, or there is no tokio runtime.
     pub async fn build(self) -> Result<Cache, Error> {
         self.check()?;
-        let runtime = Handle::try_current()
-            .map_err(|_| Error::invalid("no tokio runtime; expected build() to be called in one"))?;
-        let seed = getrandom::u64().map_err(|error| Error::invalid(format!("no random numbers: {error}")))?;
+        let (runtime, seed, scope_ids) = self.surroundings()?;
         let time = match self.clock {
             Some(clock) => Time::Given(clock),
             None => Time::System(Arc::new(SystemClock::new())),
@@ -122,7 +128,7 @@ impl CacheBuilder {
         });
         // A failure is remembered in the statistics, and tried again by the follower.
         let _ = engine.catch_up().await;
-        runtime.spawn(follow(Arc::downgrade(&engine), engine.stop.clone()));
+        engine.start_following();
         let limit = |(name, limits): (String, SourceLimits)| {
             let limit = Arc::new(SourceLimit::new(&name, limits));
             (name, limit)
@@ -132,8 +138,30 @@ impl CacheBuilder {
             stats: Mutex::default(),
             sources: self.sources.into_iter().map(limit).collect(),
             stop: engine.stop.clone(),
+            scope_ids: scope_ids.map(AtomicU32::new),
         });
         Ok(Cache { engine, shared })
+    }
+
+    /// Runs the cache on the runtime of a simulator, with nothing left to chance: the same seed, the same run.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn simulated(mut self, runtime: Arc<dyn port::Runtime>, seed: u64) -> Self {
+        self.simulated = Some((runtime, seed));
+        self
+    }
+
+    /// What tasks run on, a random number, and the first number of this cache's regions if it has numbers of its own.
+    fn surroundings(&self) -> Result<(Runtime, u64, Option<u32>), Error> {
+        #[cfg(feature = "testing")]
+        if let Some((runtime, seed)) = &self.simulated {
+            crate::memory::fix_key_seed();
+            return Ok((Runtime::Given(runtime.clone()), *seed, Some(1)));
+        }
+        let runtime = Handle::try_current()
+            .map_err(|_| Error::invalid("no tokio runtime; expected build() to be called in one"))?;
+        let seed = getrandom::u64().map_err(|error| Error::invalid(format!("no random numbers: {error}")))?;
+        Ok((Runtime::Tokio(runtime), seed, None))
     }
 
     fn check(&self) -> Result<(), Error> {

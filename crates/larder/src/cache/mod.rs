@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     stats: Mutex<BTreeMap<Arc<str>, Arc<RegionStats>>>,
     sources: HashMap<String, Arc<SourceLimit>>,
     stop: tokio_util::sync::CancellationToken,
+    /// Numbers of its own for the regions of a simulated cache; others take them from the process.
+    scope_ids: Option<AtomicU32>,
 }
 
 impl Drop for Shared {
@@ -152,7 +154,7 @@ impl Cache {
             stats.entry(name.clone()).or_insert_with(|| Arc::new(RegionStats::new())).clone()
         };
         let scope = Arc::new(Scope {
-            id: SCOPE_IDS.fetch_add(1, Ordering::Relaxed),
+            id: self.shared.scope_ids.as_ref().unwrap_or(&SCOPE_IDS).fetch_add(1, Ordering::Relaxed),
             tenant_path: Path::of_tenant(&tenant),
             path: Path::of_region(&tenant, &name),
             bound: Bound::from(policy.level),

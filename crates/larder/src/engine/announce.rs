@@ -128,7 +128,7 @@ impl Engine {
         // At once, and whatever the journal says: the caller has written, so this node's entries are suspect.
         let fenced = self.fences.fence(targets);
         let appended =
-            tokio::time::timeout(JOURNAL_DEADLINE, self.journal.append(&self.namespace, targets, cause));
+            self.runtime.timeout(JOURNAL_DEADLINE, self.journal.append(&self.namespace, targets, cause));
         match appended
             .await
             .unwrap_or_else(|late| Err(JournalError::indeterminate("no answer within 5 s", late)))
@@ -172,7 +172,7 @@ impl Engine {
     pub(crate) async fn drain_queue(&self) {
         let Some(due) = self.queue.due() else { return };
         let append = self.journal.append(&self.namespace, &due.targets, &due.cause);
-        if let Ok(Ok(_)) = tokio::time::timeout(JOURNAL_DEADLINE, append).await {
+        if let Ok(Ok(_)) = self.runtime.timeout(JOURNAL_DEADLINE, append).await {
             self.queue.done(&due);
         }
     }

@@ -1,6 +1,7 @@
 //! Limits on the origin: how many loads of a source run at once, and how long one may wait for its turn.
 
 use crate::error::Error;
+use crate::runtime::Runtime;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -45,14 +46,14 @@ impl SourceLimit {
     }
 
     /// A place to run a load in; `None` when the task already holds one at this source.
-    pub(crate) async fn place(&self) -> Result<Option<SemaphorePermit<'_>>, Error> {
+    pub(crate) async fn place(&self, runtime: &Runtime) -> Result<Option<SemaphorePermit<'_>>, Error> {
         if super::nested::holds_place_at(self.identity()) {
             return Ok(None);
         }
         if let Ok(place) = self.places.try_acquire() {
             return Ok(Some(place));
         }
-        match tokio::time::timeout(self.limits.queue_deadline, self.places.acquire()).await {
+        match runtime.timeout(self.limits.queue_deadline, self.places.acquire()).await {
             Ok(Ok(place)) => Ok(Some(place)),
             Ok(Err(_)) => Err(Error::closed()),
             Err(_) => Err(Error::overloaded(&self.name, self.limits.concurrency, self.limits.queue_deadline)),

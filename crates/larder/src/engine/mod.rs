@@ -19,7 +19,6 @@ mod tiers;
 pub(crate) use announce::Announced;
 pub use announce::Invalidated;
 pub(crate) use batch::{BatchAnswers, BatchFuture, BatchLoader};
-pub(crate) use follow::follow;
 pub(crate) use limits::SourceLimit;
 pub use limits::SourceLimits;
 pub(crate) use load::{Answer, LoadFuture, Loader};
@@ -31,6 +30,7 @@ use tiers::Turns;
 use crate::clock::Time;
 use crate::memory::{Head, Key, Memory};
 use crate::observe::{JournalSnapshot, MemorySnapshot};
+use crate::runtime::Runtime;
 use announce::Queue;
 use flights::Flights;
 use follow::Following;
@@ -40,7 +40,6 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -66,7 +65,7 @@ pub(crate) struct Engine {
     store_turns: Turns,
     tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
-    runtime: Handle,
+    pub(crate) runtime: Runtime,
     random: AtomicU64,
 }
 
@@ -78,7 +77,7 @@ pub(crate) struct Parts {
     pub(crate) tiers: Vec<Tier>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) targets_max: usize,
-    pub(crate) runtime: Handle,
+    pub(crate) runtime: Runtime,
     pub(crate) seed: u64,
 }
 
@@ -120,6 +119,7 @@ impl Engine {
         let born = entry.local();
         let verdict =
             self.fences.check_local(born, &entry.dependencies, &entry.checked, || scope.path_of(key));
+        larder_core::interleave::point();
         let confirmed = if seeded_bug!("lease_after_rule") { self.fences.lease().load() } else { confirmed };
         let now = if scope.bound.needs_lease() { self.time.now() } else { self.time.coarse() };
         (scope.bound.admit(confirmed, verdict, now), now)
@@ -136,23 +136,21 @@ impl Engine {
     /// Runs work in the background until it is done or the engine is stopped.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
-        self.tasks.spawn_on(
-            async move {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = work => {}
-                }
-            },
-            &self.runtime,
-        );
+        self.runtime.spawn(&self.tasks, async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = work => {}
+            }
+        });
     }
 
     /// Runs work in the background to its end, whether or not its result is waited for.
     pub(crate) fn spawn_returning<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> tokio::task::JoinHandle<T> {
-        self.tasks.spawn_on(work, &self.runtime)
+    ) -> tokio::sync::oneshot::Receiver<T> {
+        self.runtime.spawn_returning(&self.tasks, work)
     }
 
     /// Lets background work finish for up to `patience`, then stops what is left, the stores and the journal.
@@ -163,7 +161,7 @@ impl Engine {
             return self.queue.len();
         }
         self.tasks.close();
-        let finished = tokio::time::timeout(patience, self.finish_up()).await;
+        let finished = self.runtime.timeout(patience, self.finish_up()).await;
         if finished.is_err() {
             tracing::warn!(namespace = %self.namespace, "closing with background work unfinished");
         }
@@ -189,7 +187,7 @@ impl Engine {
         self.store_writes.close();
         drop(ended);
         while self.flights.len() > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.runtime.sleep(Duration::from_millis(1)).await;
         }
     }
 

@@ -249,7 +249,7 @@ impl Engine {
         let work = self.load_or_follow(scope, key, seen, loader);
         let (landed, freshness) = match patience {
             None => (Some(work.await), Freshness::OriginFailed),
-            Some(patience) => (tokio::time::timeout(patience, work).await.ok(), Freshness::OriginSlow),
+            Some(patience) => (self.runtime.timeout(patience, work).await.ok(), Freshness::OriginSlow),
         };
         let end = match &landed {
             Some(Ok(_)) => LoadEnd::Served,
@@ -361,7 +361,7 @@ impl Engine {
     ) -> Option<Result<Arc<Entry>, Error>> {
         // As long as its own deadlines can take. A reader that neither polls nor drops its read stops those too.
         let patience = scope.policy.hard_timeout.saturating_add(scope.source.queue_deadline());
-        let Ok(landed) = tokio::time::timeout(patience, flight.landed()).await else {
+        let Ok(landed) = self.runtime.timeout(patience, flight.landed()).await else {
             self.flights.remove(key, flight);
             return None;
         };

@@ -101,7 +101,7 @@ impl Tier {
             self.stats.add(StoreCount::ShortCircuited, 1);
             return Err(StoreError::refused(format!("{} is left alone after failing", self.name())));
         }
-        let result = match tokio::time::timeout(STORE_DEADLINE, operation).await {
+        let result = match engine.runtime.timeout(STORE_DEADLINE, operation).await {
             Ok(result) => result,
             Err(late) => Err(StoreError::new(format!("{}: no answer within 2 s", self.name()), late)),
         };
@@ -137,7 +137,7 @@ impl Engine {
             self.spawn(async move {
                 let tier = &engine.tiers[at];
                 if let Ok(Ok((entries, bytes))) =
-                    tokio::time::timeout(STORE_DEADLINE, tier.store.usage()).await
+                    engine.runtime.timeout(STORE_DEADLINE, tier.store.usage()).await
                 {
                     tier.usage.entries.store(entries, Ordering::Relaxed);
                     tier.usage.bytes.store(bytes, Ordering::Relaxed);

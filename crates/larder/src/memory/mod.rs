@@ -10,6 +10,8 @@ mod key;
 pub(crate) use entry::{Entry, Head, Rest, Typed, Value};
 pub(crate) use key::Carried;
 pub use key::Key;
+#[cfg(feature = "testing")]
+pub(crate) use key::fix_key_seed;
 
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter};

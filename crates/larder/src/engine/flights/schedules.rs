@@ -7,6 +7,8 @@
 //!     cargo test -p larder --no-default-features --target-dir target/shuttle --lib schedules
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "in a test, it fails the test")]
+
 use super::{Driven, Flight, Flights, Work};
 use crate::error::Error;
 use crate::memory::Key;

@@ -117,6 +117,12 @@ impl Journal for JournalPort {
             self.ask().await?;
             self.sequence().await;
             let page = self.world.authority().page(after, limit);
+            if let Ok(page) = &page
+                && let (Some(first), Some(last)) = (page.records.first(), page.records.last())
+            {
+                let (first, last) = (first.link.position, last.link.position);
+                self.world.note(self.rt.node, || format!("journal answers records {first} to {last}"));
+            }
             self.answer().await?;
             page
         })

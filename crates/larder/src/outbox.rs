@@ -19,7 +19,9 @@ use std::fmt;
 /// Give all targets of one change in one call: they apply at once, and cost one row. No targets at all is no
 /// error and writes no record; the place returned is then the head.
 ///
-/// The place stands once the transaction commits; until then it is only where the record would be.
+/// The place stands once the transaction commits; until then it is only where the record would be. From then on
+/// `Token::new(namespace, link)` is the token of the write, for `Cache::reach` on any node; and
+/// `Cache::wait_for_all_nodes` returns when every node has seen it.
 ///
 /// # Errors
 /// [`OutboxError::is_too_large`] when the targets take more than [`crate::journal::RECORD_BYTES_MAX`] bytes;

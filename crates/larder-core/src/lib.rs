@@ -23,6 +23,8 @@ mod record;
 #[doc(hidden)]
 pub mod seeded;
 mod segments;
+#[doc(hidden)]
+pub mod sync;
 mod tag;
 mod target;
 mod token;

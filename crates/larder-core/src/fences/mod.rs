@@ -28,19 +28,22 @@ use crate::path::Path;
 use crate::pattern::Pattern;
 use crate::position::{Link, Stamp};
 use crate::record::{Act, Intent, Record};
+use crate::sync::{ArcSwap, AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard, scaled};
 use crate::target::Target;
-use arc_swap::ArcSwap;
 use chain::Chain;
 use foldhash::quality::FixedState;
 use intents::Intents;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use table::Table;
 
 /// Patterns remembered; more, and the floor rises. Each costs a match on an entry's first check after a record.
-const PATTERNS_MAX: usize = 512;
+const PATTERNS_MAX: usize = scaled(512, 2);
+
+/// Fewer targets are not worth a bound.
+const TARGETS_MIN: usize = scaled(16, 2);
 
 /// What a load is born with: the stamp stored with the entry, and its number in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +109,7 @@ impl Fences {
     pub fn new(seed: u64, targets_max: usize) -> Self {
         Fences {
             hasher: FixedState::with_seed(seed),
-            targets_max: targets_max.max(16),
+            targets_max: targets_max.max(TARGETS_MIN),
             lease: Lease::default(),
             applied: AtomicU64::new(1),
             // Above every number, fenced or not, until a history is adopted.
@@ -163,6 +166,9 @@ impl Fences {
         let mut chain = self.write();
         self.lease.revoke();
         let local = self.applied.load(Ordering::Relaxed) + 1;
+        if crate::seeded_bug!("adopt_drops_first") {
+            self.table.store(Arc::new(Table::with_room(0)));
+        }
         self.floor.store(local, Ordering::Release);
         self.table.store(Arc::new(Table::with_room(0)));
         self.patterns.store(Arc::default());
@@ -191,7 +197,9 @@ impl Fences {
         }
         let local = self.take_effect(record);
         chain.push(record.link.nonce, local, self.floor.load(Ordering::Relaxed));
-        self.applied.store(local, Ordering::Release);
+        self.publish(local);
+        drop(guard);
+        interleave::point();
         Ok(())
     }
 
@@ -206,7 +214,7 @@ impl Fences {
     pub fn fence(&self, targets: &[Target]) -> Option<Birth> {
         let chain = self.write();
         let local = self.raise_all(targets);
-        self.applied.store(local, Ordering::Release);
+        self.publish(local);
         chain.as_ref().map(|chain| Birth { stamp: chain.head(), local })
     }
 
@@ -235,6 +243,9 @@ impl Fences {
     /// Raises every target to the next number and returns it; the caller publishes it. Under the chain's lock.
     fn raise_all(&self, targets: &[Target]) -> u64 {
         let local = self.applied.load(Ordering::Relaxed) + 1;
+        if crate::seeded_bug!("applied_before_slots") {
+            self.applied.store(local, Ordering::Release);
+        }
         for target in targets {
             match target {
                 Target::Everything => self.everything.store(local, Ordering::Release),
@@ -245,6 +256,12 @@ impl Fences {
             }
         }
         local
+    }
+
+    /// Everything a record names has been raised: from now on it counts as applied.
+    fn publish(&self, local: u64) {
+        let order = if crate::seeded_bug!("applied_relaxed") { Ordering::Relaxed } else { Ordering::Release };
+        self.applied.store(local, order);
     }
 
     fn raise(&self, id: u64, local: u64) {
@@ -265,6 +282,9 @@ impl Fences {
         let middle = lasts.len() / 2;
         let (_, floor, _) = lasts.select_nth_unstable(middle);
         let floor = *floor;
+        if crate::seeded_bug!("floor_after_drop") {
+            self.table.store(Arc::new(table.rebuilt(self.targets_max, floor)));
+        }
         // The floor first: a reader that finds a target gone must find the floor raised.
         self.floor.fetch_max(floor, Ordering::Release);
         self.table.store(Arc::new(table.rebuilt(self.targets_max, floor)));
@@ -295,11 +315,11 @@ impl Fences {
         hasher.finish().max(1)
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Option<Chain>> {
+    fn read(&self) -> RwLockReadGuard<'_, Option<Chain>> {
         self.chain.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Option<Chain>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Option<Chain>> {
         self.chain.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

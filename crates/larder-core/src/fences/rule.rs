@@ -10,10 +10,11 @@
 use super::{Birth, Fences, Kind, Patterned};
 use crate::path::{Path, Tenant};
 use crate::segments::Segment;
+use crate::sync::AtomicU64;
 use crate::tag::Tag;
 use smallvec::SmallVec;
 use std::cell::LazyCell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 /// What the rule says of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,6 +149,8 @@ impl Fences {
             return Verdict::Fresh;
         }
         let verdict = self.check_all(born, dependencies, key);
+        let late = crate::seeded_bug!("checked_as_of_its_end");
+        let applied = if late { self.applied.load(Ordering::Acquire) } else { applied };
         if verdict.is_fresh() {
             checked.store(applied, Ordering::Relaxed);
         }
@@ -159,10 +162,11 @@ impl Fences {
         let own = LazyCell::new(key);
         // The intents before everything else: whoever closes one has raised before what its closing record names.
         let intents = self.intents.load();
+        let early = crate::seeded_bug!("floor_before_table").then(|| self.floor.load(Ordering::Acquire));
         // The table and the patterns before the floor: whoever drops a target raises the floor first.
         let table = self.table.load();
         let patterns = (self.patterned.load(Ordering::Acquire) > born).then(|| self.patterns.load());
-        if born < self.floor.load(Ordering::Acquire) {
+        if born < early.unwrap_or_else(|| self.floor.load(Ordering::Acquire)) {
             return Verdict::BelowFloor;
         }
         let named = self.everything.load(Ordering::Acquire) > born

@@ -123,7 +123,7 @@ impl Engine {
     {
         let stats = &scope.stats;
         let place = scope.source.place(&self.runtime).await;
-        let _place = place.inspect_err(|_| stats.add(Count::LoadOverloaded))?;
+        state.take_place(place.inspect_err(|_| stats.add(Count::LoadOverloaded))?);
         let began = self.time.now();
         // Before the loader is so much as called: its snapshot may be taken in its first instruction.
         let born = self.birth(scope, began);

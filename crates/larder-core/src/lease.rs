@@ -12,6 +12,15 @@ use crate::port::Nanos;
 use crate::sync::AtomicU64;
 use std::sync::atomic::Ordering;
 
+/// How much clocks of two nodes may differ in rate: one part in so many. Whoever outwaits another's clock waits that
+/// much longer.
+const DRIFT: Nanos = 64;
+
+/// What to wait on this clock for `span` to have passed on every other.
+pub const fn outwait(span: Nanos) -> Nanos {
+    span.saturating_add(span / DRIFT).saturating_add(1)
+}
+
 /// The node's lease: when its state was last known to be everything there was. One atomic word.
 #[derive(Debug, Default)]
 pub struct Lease(AtomicU64);

@@ -12,8 +12,11 @@
 //! 2. A target is dropped from the table only after the floor has been raised to its number or above.
 //! 3. The lease is revoked before history is replaced or a gap is reported.
 //! 4. Numbers only rise; applying a record twice changes nothing.
+//! 5. An intent is open before `applied` says so, and closed only after all that its closing record names has been
+//!    raised.
 
 mod chain;
+mod intents;
 mod rule;
 mod table;
 
@@ -24,11 +27,12 @@ use crate::lease::Lease;
 use crate::path::Path;
 use crate::pattern::Pattern;
 use crate::position::{Link, Stamp};
-use crate::record::Record;
+use crate::record::{Act, Intent, Record};
 use crate::sync::{ArcSwap, AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard, scaled};
 use crate::target::Target;
 use chain::Chain;
 use foldhash::quality::FixedState;
+use intents::Intents;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::Ordering;
@@ -76,6 +80,7 @@ impl fmt::Display for Gap {
 
 impl std::error::Error for Gap {}
 
+#[derive(Clone)]
 struct Patterned {
     region: Path,
     pattern: Pattern,
@@ -94,6 +99,7 @@ pub struct Fences {
     patterned: AtomicU64,
     table: ArcSwap<Table>,
     patterns: ArcSwap<Vec<Patterned>>,
+    intents: ArcSwap<Intents>,
     chain: RwLock<Option<Chain>>,
 }
 
@@ -112,6 +118,7 @@ impl Fences {
             patterned: AtomicU64::new(0),
             table: ArcSwap::from_pointee(Table::with_room(0)),
             patterns: ArcSwap::default(),
+            intents: ArcSwap::default(),
             chain: RwLock::new(None),
         }
     }
@@ -139,6 +146,12 @@ impl Fences {
         birth
     }
 
+    /// Whether this node follows the history of this link and has applied it so far: nothing older than what the link
+    /// stands for is served here any more. `false` when it has not yet, and when the link is of another history.
+    pub fn has_reached(&self, link: Link) -> bool {
+        self.read().as_ref().is_some_and(|chain| chain.has_reached(link))
+    }
+
     /// A stored entry's stamp as a birth in this process. `None` when its link is not in the history this node
     /// follows, or is older than it remembers: a miss.
     pub fn locate(&self, stamp: Stamp) -> Option<Birth> {
@@ -147,8 +160,9 @@ impl Fences {
     }
 
     /// Begins to follow a history from this link; everything known before is below the floor, and local fences are
-    /// forgotten.
-    pub fn adopt(&self, link: Link) {
+    /// forgotten. `open` are the intents that are open as of the head this history was said to have: those opened after
+    /// `link` may be among them, and the records that open them change nothing then.
+    pub fn adopt(&self, link: Link, open: &[Intent]) {
         let mut chain = self.write();
         self.lease.revoke();
         let local = self.applied.load(Ordering::Relaxed) + 1;
@@ -158,6 +172,9 @@ impl Fences {
         self.floor.store(local, Ordering::Release);
         self.table.store(Arc::new(Table::with_room(0)));
         self.patterns.store(Arc::default());
+        // The mistake: a history is taken to be its records.
+        let open = if crate::seeded_bug!("history_without_intents") { &[] } else { open };
+        self.replace_intents(open);
         *chain = Some(Chain::new(link, local));
         self.applied.store(local, Ordering::Release);
     }
@@ -178,9 +195,11 @@ impl Fences {
         if record.link.epoch != head.epoch || Some(record.link.position) != head.position.checked_add(1) {
             return Err(self.distrust(gap));
         }
-        let local = self.raise_all(&record.targets);
+        let local = self.take_effect(record);
         chain.push(record.link.nonce, local, self.floor.load(Ordering::Relaxed));
         self.publish(local);
+        drop(guard);
+        interleave::point();
         Ok(())
     }
 
@@ -197,6 +216,23 @@ impl Fences {
         let local = self.raise_all(targets);
         self.publish(local);
         chain.as_ref().map(|chain| Birth { stamp: chain.head(), local })
+    }
+
+    /// Does what a record says and returns its number; the caller publishes it. Under the chain's lock.
+    fn take_effect(&self, record: &Record) -> u64 {
+        match record.act {
+            Act::Invalidate => self.raise_all(&record.targets),
+            Act::Open { intent: id, lasts } => {
+                self.open_intent(Intent { id, lasts, targets: record.targets.as_slice().into() });
+                self.applied.load(Ordering::Relaxed) + 1
+            }
+            Act::Close { intent } => {
+                let local = self.raise_all(&record.targets);
+                interleave::point();
+                self.close_intent(intent);
+                local
+            }
+        }
     }
 
     fn distrust(&self, gap: Gap) -> Gap {
@@ -257,7 +293,7 @@ impl Fences {
     fn raise_pattern(&self, region: &Path, pattern: &Pattern, local: u64) {
         let old = self.patterns.load();
         let same = |p: &&Patterned| p.region == *region && p.pattern == *pattern;
-        let mut kept: Vec<_> = old.iter().filter(|p| !same(p)).map(Patterned::copy).collect();
+        let mut kept: Vec<_> = old.iter().filter(|p| !same(p)).cloned().collect();
         if kept.len() >= PATTERNS_MAX {
             // In order of their numbers: the older half goes, and the floor rises to the newest of it.
             let newer = kept.split_off(kept.len() / 2);
@@ -296,12 +332,6 @@ impl fmt::Debug for Fences {
             .field("floor", &self.floor.load(Ordering::Relaxed))
             .field("targets", &self.table.load().len())
             .finish_non_exhaustive()
-    }
-}
-
-impl Patterned {
-    fn copy(&self) -> Self {
-        Patterned { region: self.region.clone(), pattern: self.pattern.clone(), last: self.last }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a read returns: the value, where it came from, how old it is, and whether and why it is stale.
 
 use crate::error::Error;
-use crate::memory::{Entry, Typed};
+use crate::memory::{self, Entry, Typed};
 use larder_core::port::Nanos;
 use std::fmt;
 use std::ops::Deref;
@@ -55,7 +55,7 @@ impl<T: Send + Sync + 'static> Outcome<T> {
     /// `None` when the entry holds no value.
     pub(crate) fn of(served: Served) -> Option<Self> {
         let Served { entry, source, freshness, now } = served;
-        let entry = entry.into_any().downcast().ok()?;
+        let entry = memory::typed(entry)?;
         Some(Outcome { entry, source, freshness, now })
     }
 

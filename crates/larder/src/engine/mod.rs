@@ -116,7 +116,7 @@ impl Engine {
         entry: &Head,
         confirmed: Confirmed,
     ) -> (Verdict, Nanos) {
-        let born = entry.local();
+        let born = || entry.local();
         let verdict =
             self.fences.check_local(born, &entry.dependencies, &entry.checked, || scope.path_of(key));
         larder_core::interleave::point();

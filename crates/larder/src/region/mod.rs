@@ -17,7 +17,7 @@ pub use write::Snapshot;
 use crate::cache::Shared;
 use crate::engine::{Engine, Scope};
 use crate::error::{Error, LoadError};
-use crate::memory::{Key, Typed};
+use crate::memory::{self, Key};
 use crate::outcome::{Freshness, Outcome, Source};
 use larder_core::{Segments, Target, Tenant};
 use std::borrow::Cow;
@@ -165,7 +165,10 @@ impl<T: Send + Sync + 'static> Region<T> {
         let engine = &*self.engine;
         // The lease before the entry and the rule; the clock after both.
         let confirmed = engine.fences.lease().load();
-        let entry = engine.memory.get(key)?.into_any().downcast::<Typed<T>>().ok()?;
+        let entry = memory::typed::<T>(engine.memory.at_place_of(key)?)?;
+        if !entry.head.is_of(key) {
+            return None;
+        }
         let (verdict, now) = engine.judge(&self.scope, key, &entry.head, confirmed);
         if !verdict.is_fresh() || !entry.head.is_fresh_at(now) {
             return None;

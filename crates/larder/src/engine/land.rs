@@ -140,9 +140,12 @@ impl Engine {
     /// Puts an entry into memory, unless the rule already refuses it or what is there was born later. Neither check
     /// is needed for safety; they spare good entries from bad ones.
     pub(crate) fn keep(&self, scope: &Scope, key: &Key, entry: &Arc<Entry>) {
-        let verdict = self
-            .fences
-            .check_local(|| entry.local(), &entry.dependencies, &entry.checked, || scope.path_of(key));
+        let verdict = self.fences.check_local(
+            || entry.local(),
+            &entry.dependencies,
+            &entry.checked,
+            || scope.path_of(key),
+        );
         if !verdict.is_fresh() {
             scope.stats.add(Count::RejectedByRule);
             return;

@@ -18,7 +18,7 @@ use crate::cache::Shared;
 use crate::engine::{Engine, Scope};
 use crate::error::{Error, LoadError};
 use crate::memory::{self, Key};
-use crate::outcome::{Freshness, Outcome, Source};
+use crate::outcome::{How, Outcome};
 use larder_core::{Segments, Target, Tenant};
 use std::borrow::Cow;
 use std::fmt;
@@ -177,7 +177,7 @@ impl<T: Send + Sync + 'static> Region<T> {
             self.time_hit(key, now);
         }
         engine.note_nested(&self.scope, key, &entry.head, now);
-        Some(Outcome { entry, source: Source::Memory, freshness: Freshness::Fresh, now })
+        Some(Outcome { entry, how: How::HIT, now })
     }
 
     /// Times the same hit once more: the clock was not read before this one began.

@@ -108,7 +108,7 @@ impl Engine {
 
     /// The rule and the lease on one entry: `confirmed` must have been loaded before the entry was looked at; the
     /// clock is read last, and that reading is returned.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn judge(
         &self,
         scope: &Scope,

@@ -82,6 +82,7 @@ impl Engine {
     async fn renew(&self) -> Result<Link, JournalError> {
         if !self.time.verify() {
             self.fences.lease().revoke();
+            self.forget_measurements();
         }
         let mut problem = None;
         for _ in 0..=RESYNCS_MAX {
@@ -89,6 +90,7 @@ impl Engine {
             match self.apply_all().await {
                 Ok(head) => {
                     self.fence_queued();
+                    self.note_birth();
                     self.fences.lease().extend(t0);
                     return Ok(head);
                 }
@@ -135,7 +137,8 @@ impl Engine {
 
     async fn adopt_history(&self) -> Result<Link, JournalError> {
         let history = self.ask(self.journal.history(&self.namespace)).await?;
-        self.fences.adopt(history.oldest);
+        self.fences.adopt(history.oldest, &history.open);
+        self.strangers.forget();
         self.fence_queued();
         Ok(history.oldest)
     }
@@ -208,5 +211,7 @@ async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
 async fn follow_once(engine: &Arc<Engine>) -> Result<(), JournalError> {
     engine.ask_usage();
     engine.drain_queue().await;
-    engine.catch_up().await.map(drop)
+    engine.catch_up().await?;
+    engine.close_orphans().await;
+    Ok(())
 }

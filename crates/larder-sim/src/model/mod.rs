@@ -1,8 +1,42 @@
 //! A model of the protocol, explored exhaustively.
 
+mod check;
+mod core;
+mod weakening;
+
 use std::process::ExitCode;
+use self::core::Core;
+use weakening::Weakening as W;
 
 /// Checks the model.
 pub(crate) fn run() -> ExitCode {
+    let hit = Core { nodes: 1, readers: &[0, 0], writes: 2, delta: 2, tags: 1, slots: 1, flights: true, memo: true, ..Core::default() };
+    let renew1 = Core { nodes: 1, readers: &[0], writes: 2, delta: 2, tags: 1, slots: 1, sequencer: true, other: true, ..Core::default() };
+    let renew = Core { nodes: 2, readers: &[0], writes: 2, delta: 2, tags: 1, slots: 1, sequencer: true, ..Core::default() };
+    let store = Core { nodes: 2, readers: &[0, 1], loaders: 2, lookers: true, writes: 2, delta: 1, tags: 1, slots: 1, store: true, rollback: true, ..Core::default() };
+    let start = Core { nodes: 2, readers: &[0, 1], loaders: 2, lookers: true, writes: 2, delta: 1, tags: 1, slots: 1, store: true, restart: true, ..Core::default() };
+    let tags = Core { nodes: 1, readers: &[0, 0], writes: 3, delta: 1, tags: 2, slots: 1, ..Core::default() };
+    let gaps = Core { nodes: 1, readers: &[0], writes: 3, delta: 1, tags: 2, slots: 2, gaps: true, ..Core::default() };
+    let dirty = Core { nodes: 1, readers: &[0, 0], writes: 2, delta: 1, tags: 2, slots: 2, transactions: true, ..Core::default() };
+    let drift = Core { nodes: 1, readers: &[0], writes: 2, delta: 2, margin: 1, drift: 3, tags: 1, slots: 1, ..Core::default() };
+    let returns = Core { nodes: 2, readers: &[0], writes: 2, delta: 1, tags: 1, slots: 1, returns: true, ..Core::default() };
+    let all = [("hit", hit), ("renew1", renew1), ("renew", renew), ("store", store), ("start", start), ("tags", tags), ("gaps", gaps), ("dirty", dirty), ("drift", drift), ("returns", returns)];
+    let weak = [
+        W::StampAfterSnapshot, W::PromotionRestamps, W::FillInTransaction, W::FloorNotRaised, W::SlotsDroppedBeforeFloor, W::FloorBeforeSlots, W::UnheldTargetSkipped, W::FloorZeroAtStart, W::LeaseAfterRule, W::LeaseInclusive, W::RenewedInPlace, W::FollowerSkipsRule, W::ClockStopsInSuspend, W::PublishBeforeSlots, W::GapIgnored, W::ApplyErrorIgnored, W::LeaseFromReply, W::BusyLockSkipped, W::SnapshotBeforeLock, W::HeadNotApplied, W::LeaseOverwritten, W::HeadAndFloorFromTwoAnswers, W::ReturnOnFirstNode,
+    ];
+    let only: Vec<String> = std::env::args().skip(1).collect();
+    for (name, core) in all {
+        if !only.is_empty() && !only.iter().any(|o| o == name) { continue; }
+        let c = check::check(core.clone(), &|n| if n > 60_000_000 { std::process::exit(3) });
+        println!("{name}: {} states {} gen depth {} {:?} passed {}", c.states, c.generated, c.depth, c.time, c.passed());
+        for f in &c.findings { if !f.holds { println!("   {} {}", f.kind, f.property); } }
+        if let Some(s) = c.story { println!("{}", s.property); for st in s.steps { println!("  {st}"); } println!("{}", s.end); }
+        if only.len() > 1 || std::env::var("WEAK").is_ok() {
+        for w in weak {
+            let c = check::check(Core { weak: Some(w), ..core.clone() }, &|n| if n > 60_000_000 { std::process::exit(3) });
+            if let Some(s) = c.story { println!("   {w:?}: {} {} states depth {} {:?}", s.property, c.states, c.depth, c.time);
+              if std::env::var("WEAK").is_ok_and(|x| x == format!("{w:?}")) { for st in s.steps { println!("  {st}"); } println!("{}", s.end); } }
+        } }
+    }
     ExitCode::SUCCESS
 }

@@ -2,6 +2,9 @@
 
 mod check;
 mod core;
+mod guard;
+mod replica;
+mod session;
 mod weakening;
 
 use std::process::ExitCode;
@@ -25,6 +28,24 @@ pub(crate) fn run() -> ExitCode {
         W::StampAfterSnapshot, W::PromotionRestamps, W::FillInTransaction, W::FloorNotRaised, W::SlotsDroppedBeforeFloor, W::FloorBeforeSlots, W::UnheldTargetSkipped, W::FloorZeroAtStart, W::LeaseAfterRule, W::LeaseInclusive, W::RenewedInPlace, W::FollowerSkipsRule, W::ClockStopsInSuspend, W::PublishBeforeSlots, W::GapIgnored, W::ApplyErrorIgnored, W::LeaseFromReply, W::BusyLockSkipped, W::SnapshotBeforeLock, W::HeadNotApplied, W::LeaseOverwritten, W::HeadAndFloorFromTwoAnswers, W::ReturnOnFirstNode,
     ];
     let only: Vec<String> = std::env::args().skip(1).collect();
+    if only.iter().any(|o| o == "guard") {
+        for (w, r) in [(1, true), (2, false), (2, true)] {
+        let g = guard::Guard { weak: None, writers: w, delta: 1, deadline: 2, restart: r };
+        for weak in [None, Some(W::IntentNotWaitedFor), Some(W::IntentIsAFlag), Some(W::OrphanClearedEarly), Some(W::ExpiryIsNoInvalidation), Some(W::StartWithoutIntents)] {
+            show(&format!("{weak:?}"), check::check(guard::Guard { weak, ..g.clone() }, &|_| ()));
+        } }
+    }
+    if only.iter().any(|o| o == "session") {
+        for weak in [None, Some(W::TokenIsBorn), Some(W::TokenIsApplied), Some(W::TokenBeforeSnapshot), Some(W::TokenWithoutSequencer), Some(W::TokenAfterRule)] {
+            show(&format!("{weak:?}"), check::check(session::Session { weak, writes: 2 }, &|_| ()));
+        }
+    }
+    if only.iter().any(|o| o == "replica") {
+        for (delta, lag, replay) in [(1, 2, false), (2, 1, false), (2, 2, true)] {
+        for weak in [None, Some(W::HoldOffMissing), Some(W::HoldOffDecidedAtFill), Some(W::HeldOffLoadShared), Some(W::LagLeftOutOfBound), Some(W::ReplayReadAfterSnapshot)] {
+            show(&format!("{delta} {lag} {replay} {weak:?}"), check::check(replica::Replica { weak, writes: 2, delta, lag, replay }, &|_| ()));
+        } }
+    }
     for (name, core) in all {
         if !only.is_empty() && !only.iter().any(|o| o == name) { continue; }
         let c = check::check(core.clone(), &|n| if n > 60_000_000 { std::process::exit(3) });
@@ -39,4 +60,10 @@ pub(crate) fn run() -> ExitCode {
         } }
     }
     ExitCode::SUCCESS
+}
+
+fn show(name: &str, c: check::Checked) {
+        println!("{name}: {} states {} gen depth {} {:?} passed {}", c.states, c.generated, c.depth, c.time, c.passed());
+        for f in &c.findings { if !f.holds { println!("   {} {}", f.kind, f.property); } }
+        if let (Some(s), true) = (c.story, std::env::var("STORY").is_ok()) { println!("{}", s.property); for st in s.steps { println!("  {st}"); } println!("{}", s.end); }
 }

@@ -3,6 +3,7 @@
 mod check;
 mod core;
 mod guard;
+mod failover;
 mod replica;
 mod session;
 mod weakening;
@@ -44,6 +45,15 @@ pub(crate) fn run() -> ExitCode {
         for (delta, lag, replay) in [(1, 2, false), (2, 1, false), (2, 2, true)] {
         for weak in [None, Some(W::HoldOffMissing), Some(W::HoldOffDecidedAtFill), Some(W::HeldOffLoadShared), Some(W::LagLeftOutOfBound), Some(W::ReplayReadAfterSnapshot)] {
             show(&format!("{delta} {lag} {replay} {weak:?}"), check::check(replica::Replica { weak, writes: 2, delta, lag, replay }, &|_| ()));
+        } }
+    }
+    if only.iter().any(|o| o.starts_with("failover")) {
+        let f = failover::Failover { writes: 2, delta: 1, failovers: 1, ..Default::default() };
+        for (n, f) in [("plain", f.clone()), ("two", failover::Failover { failovers: 2, ..f.clone() }), ("loaders", failover::Failover { both_load: true, ..f.clone() }), ("empty", failover::Failover { empty: true, foreign: true, ..f.clone() }), ("db", failover::Failover { database: true, ..f.clone() })] {
+        if only.len() > 1 && !only.iter().any(|o| o == n) { continue; }
+        for weak in [None, Some(W::AbsentStampIsZero), Some(W::EpochNotCompared), Some(W::NonceNotCompared), Some(W::BeatWithoutNonce), Some(W::HeadByPosition), Some(W::OwnAppendForgotten), Some(W::OwnAppendOverwritten), Some(W::AppendWithoutLink), Some(W::SeenEpochAdopted), Some(W::HeadOfAnotherEpoch), Some(W::LeaseKeptOnMismatch)] {
+            let c = check::check(failover::Failover { weak, ..f.clone() }, &|n| if n > 30_000_000 { std::process::exit(3) });
+            show(&format!("{n} {weak:?}"), c);
         } }
     }
     for (name, core) in all {

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 /// A model that can tell what happened.
 pub(super) trait Protocol:
-    Model<State: Clone + PartialEq + Hash + Debug + Send + Sync, Action: Copy + PartialEq + Debug + Send + Sync>
-    + Send
+    Model<
+        State: Clone + PartialEq + Hash + Debug + Send + Sync,
+        Action: Copy + PartialEq + Debug + Send + Sync,
+    > + Send
     + Sync
     + 'static
 {

@@ -1,7 +1,7 @@
 //! How nodes follow the journal across a failover: apply, beat, roll, adopt.
 
-use super::state::{Chain, Node, Renewal, Server, State};
 use super::Failover;
+use super::state::{Chain, Node, Renewal, Server, State};
 use crate::model::weakening::Weakening;
 
 impl Failover {

@@ -228,7 +228,6 @@ impl Fences {
             }
             Act::Close { intent } => {
                 let local = self.raise_all(&record.targets);
-                interleave::point();
                 self.close_intent(intent);
                 local
             }

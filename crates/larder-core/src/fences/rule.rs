@@ -8,6 +8,7 @@
 //! the entry was born.
 
 use super::{Birth, Fences, Kind, Patterned};
+use crate::interleave;
 use crate::path::{Path, Tenant};
 use crate::segments::Segment;
 use crate::tag::Tag;
@@ -140,7 +141,10 @@ impl Fences {
             return Verdict::Fresh;
         }
         let verdict = self.check_all(born, dependencies, key);
+        interleave::point();
         if verdict.is_fresh() {
+            let late = crate::seeded_bug!("checked_after_rule");
+            let applied = if late { self.applied.load(Ordering::Acquire) } else { applied };
             checked.store(applied, Ordering::Relaxed);
         }
         verdict
@@ -149,9 +153,12 @@ impl Fences {
     #[inline(never)]
     fn check_all(&self, born: u64, dependencies: &Dependencies, key: impl FnOnce() -> Path) -> Verdict {
         // The table and the patterns before the floor: whoever drops a target raises the floor first.
+        let early = crate::seeded_bug!("floor_before_table").then(|| self.floor.load(Ordering::Acquire));
+        interleave::point();
+        let born = if crate::seeded_bug!("rule_off_by_one") { born + 1 } else { born };
         let table = self.table.load();
         let patterns = (self.patterned.load(Ordering::Acquire) > born).then(|| self.patterns.load());
-        if born < self.floor.load(Ordering::Acquire) {
+        if born < early.unwrap_or_else(|| self.floor.load(Ordering::Acquire)) {
             return Verdict::BelowFloor;
         }
         let named = self.everything.load(Ordering::Acquire) > born

@@ -65,11 +65,12 @@ fn load_row(origin: Origin, row: RowId) -> impl FnOnce(Load<Seen>) -> Loading + 
             let group = origin.world.database().group_of(row);
             load.tags([tag!["row", row.0], tag!["group", group]]);
             let Some(seen) = origin.read(row).await? else { return Ok(load.absent()) };
-            load.tag(tag!["owner", row.0, seen.owner]);
             let is_same = load.previous() == Some(&seen);
             if is_same && origin.world.sim().chance(0.5) {
+                // Its owner's tag is on it already.
                 return Ok(load.not_modified());
             }
+            load.tag(tag!["owner", row.0, seen.owner]);
             Ok(Loaded::Value(seen))
         })))
     }

@@ -10,7 +10,7 @@ use larder_core::plan::{
     Finding, FlightPlan, Followed, Joined, LoadEnd, ReadPlan, Refresh, Serve, Step, Want,
 };
 use larder_core::port::Nanos;
-use larder_core::{Life, Verdict};
+use larder_core::{Life, Verdict, seeded_bug};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -278,7 +278,7 @@ impl Engine {
         let confirmed = self.fences.lease().load();
         fallback.filter(|(entry, _)| {
             let (verdict, _now) = self.judge(scope, key, entry, confirmed);
-            matches!(verdict, Verdict::Fresh | Verdict::Unconfirmed)
+            matches!(verdict, Verdict::Fresh | Verdict::Unconfirmed) || seeded_bug!("fallback_ignores_rule")
         })
     }
 

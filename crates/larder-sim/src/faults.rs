@@ -62,7 +62,7 @@ async fn last_look(node: Node) {
     let options = world.options();
     let at = options.healed_at() + 8 * SECOND + options.bound_ns();
     world.sim().sleep(std::time::Duration::from_nanos(at.saturating_sub(world.sim().now()))).await;
-    world.oracle().settle(&mut world.database());
+    world.oracle().settle(&world.database(), world.sim().now());
     app::sweep(&node).await;
     let (hits, reads) = app::sweep(&node).await;
     let mut oracle = world.oracle();

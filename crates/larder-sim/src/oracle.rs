@@ -69,6 +69,13 @@ pub(crate) struct Witnessed {
     pub(crate) staleness_ms: BTreeMap<u64, u64>,
 }
 
+impl Witnessed {
+    /// Answers that no loader was run for, as far as one can tell.
+    pub(crate) fn not_loaded(&self) -> u64 {
+        self.memory_hits + self.absent
+    }
+}
+
 pub(crate) struct Oracle {
     bound: Time,
     /// For each row, versions that are safe, rising, with the time from which they are.
@@ -76,7 +83,7 @@ pub(crate) struct Oracle {
     /// For each row, the newest version that a node itself has invalidated everything before.
     own: BTreeMap<(RowId, NodeId), (Time, u64)>,
     /// Faults are long over: levels make no difference any more.
-    is_settled: bool,
+    settled_at: Option<Time>,
     looked: Vec<NodeId>,
     pub(crate) violations: Vec<Violation>,
     pub(crate) witnessed: Witnessed,
@@ -90,7 +97,7 @@ impl Oracle {
             bound: bound + bound / 2000 + 10_000,
             safe: vec![vec![(0, 0)]; options.rows as usize],
             own: BTreeMap::new(),
-            is_settled: false,
+            settled_at: None,
             looked: Vec::new(),
             violations: Vec::new(),
             witnessed: Witnessed::default(),
@@ -111,7 +118,11 @@ impl Oracle {
     }
 
     /// A node has announced an invalidation, recorded or queued: its own reads see the write from here on.
-    pub(crate) fn announced(&mut self, node: NodeId, row: RowId, n: u64, now: Time) {
+    pub(crate) fn announced(&mut self, database: &Database, node: NodeId, row: RowId, n: u64, now: Time) {
+        // Lost in a failover before it was announced: there is nothing to see.
+        if !matches!(database.row(row).versions[n as usize].state, State::Visible(_)) {
+            return;
+        }
         let own = self.own.entry((row, node)).or_insert((now, n));
         if own.1 < n {
             *own = (now, n);
@@ -141,12 +152,13 @@ impl Oracle {
     }
 
     /// Everything is well and repaired: from here on, what the primary shows is what must be served, at every level.
-    pub(crate) fn settle(&mut self, database: &mut Database) {
-        if !self.is_settled {
-            self.is_settled = true;
-            self.own.clear();
+    pub(crate) fn settle(&mut self, database: &Database, now: Time) {
+        if self.settled_at.is_none() {
+            self.settled_at = Some(now);
             for (at, row) in database.rows.iter().enumerate() {
-                self.safe[at] = vec![(0, row.current)];
+                // As if written long ago: no bound excuses less any more.
+                self.safe[at].retain(|(_, n)| *n < row.current);
+                self.safe[at].push((now.saturating_sub(self.bound), row.current));
             }
         }
     }
@@ -181,7 +193,7 @@ impl Oracle {
                 let Some(version) = versions.get(seen.version as usize) else {
                     return self.blame("no invented value", answer, format!("version {}", seen.version));
                 };
-                if let Some((promise, what)) = self.unfit(answer, version.state, seen.version) {
+                if let Some((promise, what)) = self.unfit(answer, is_fallback, version.state, seen.version) {
                     return self.blame(promise, answer, what);
                 }
                 self.compare(answer, versions.len() as u64, seen.version, least);
@@ -191,7 +203,7 @@ impl Oracle {
                 let from = least.map_or(0, |(_, _, n)| n);
                 let ok = (from..newest).any(|n| {
                     let version = &versions[n as usize];
-                    version.gone && self.unfit(answer, version.state, n).is_none()
+                    version.gone && self.unfit(answer, is_fallback, version.state, n).is_none()
                 });
                 if !ok {
                     self.blame(
@@ -208,7 +220,8 @@ impl Oracle {
     fn least(&self, answer: &Answer, is_fallback: bool) -> Option<(&'static str, Time, u64)> {
         let own = self.own.get(&(answer.row, answer.node)).filter(|(at, _)| *at <= answer.begun);
         let own = own.map(|(at, n)| ("a node sees its own writes", *at, *n));
-        let is_bounded = (answer.region != Region::Eventual && !is_fallback) || self.is_settled;
+        let is_settled = self.settled_at.is_some_and(|at| at <= answer.begun);
+        let is_bounded = (answer.region != Region::Eventual && !is_fallback) || is_settled;
         let bound = is_bounded.then(|| {
             let (at, n) = self.floor(answer.row, answer.begun.saturating_sub(self.bound));
             ("the bound", at, n)
@@ -217,7 +230,13 @@ impl Oracle {
     }
 
     /// Why this version must not be seen by this read at all.
-    fn unfit(&self, answer: &Answer, state: State, n: u64) -> Option<(&'static str, String)> {
+    fn unfit(
+        &self,
+        answer: &Answer,
+        is_fallback: bool,
+        state: State,
+        n: u64,
+    ) -> Option<(&'static str, String)> {
         match state {
             State::Visible(at) if at <= answer.ended => None,
             State::Visible(at) => Some((
@@ -227,7 +246,8 @@ impl Oracle {
             State::Pending => Some(("no uncommitted value", format!("version {n}"))),
             State::Aborted => Some(("no aborted value", format!("version {n}"))),
             State::Lost(at) => {
-                let is_old = at + self.bound < answer.begun && answer.region != Region::Eventual;
+                let is_bounded = answer.region != Region::Eventual && !is_fallback;
+                let is_old = at + self.bound < answer.begun && is_bounded;
                 is_old.then(|| {
                     ("no lost value", format!("version {n}, lost {} ms before", (answer.begun - at) / MS))
                 })

@@ -195,9 +195,9 @@ pub(crate) async fn sweep(node: &Node) -> (u64, u64) {
     let (mut hits, mut reads) = (0, 0);
     for row in (0..node.world.options().rows).map(RowId) {
         for kind in [Kind::Bounded, Kind::Eventual, Kind::Safe] {
-            let before = node.world.oracle().witnessed.memory_hits;
+            let before = node.world.oracle().witnessed.not_loaded();
             read_row(node, kind, row).await;
-            hits += node.world.oracle().witnessed.memory_hits - before;
+            hits += node.world.oracle().witnessed.not_loaded() - before;
             reads += 1;
         }
     }

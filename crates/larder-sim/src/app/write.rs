@@ -77,5 +77,5 @@ fn announced(node: &Node, row: RowId, version: u64, covers_all: bool) {
     if !covers_all {
         return;
     }
-    world.oracle().announced(node.rt.node, row, version, world.sim().now());
+    world.oracle().announced(&world.database(), node.rt.node, row, version, world.sim().now());
 }

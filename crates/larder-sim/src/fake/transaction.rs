@@ -21,7 +21,8 @@ pub(crate) struct Transaction {
     rt: NodeRuntime,
     pub(crate) row: RowId,
     pub(crate) version: u64,
-    /// The version it replaces, its owner, and whether that write was safe when this one locked the row.
+    /// The version it replaces, its owner, and whether naming that owner is enough: whatever is older is dead already,
+    /// and whoever cached this version knows the owner.
     pub(crate) replaces: (u64, u8, bool),
     timeline: u64,
     is_open: bool,
@@ -52,7 +53,8 @@ impl Transaction {
         database.row_mut(row).is_locked = true;
         let old = database.primary(row);
         let replaced = &database.row(row).versions[old as usize];
-        let replaces = (old, replaced.owner, replaced.safe_at.is_some());
+        // Who finds nothing cannot know whose it was.
+        let replaces = (old, replaced.owner, replaced.safe_at.is_some() && !replaced.gone);
         let version = database.begin_version(row, gone, owner);
         let timeline = database.timeline;
         drop(database);

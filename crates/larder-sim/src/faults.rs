@@ -3,23 +3,30 @@
 use crate::app;
 use crate::fake::RowId;
 use crate::fault::Fault;
-use crate::node::Node;
+use crate::node::{Node, REGIONS};
+use crate::options::REPLICA_LAG_MAX;
 use crate::sched::{MS, NodeId, NodeRuntime, SECOND};
 use crate::world::{Service, World};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The nodes there are, by place.
 #[derive(Clone, Default)]
-pub(crate) struct Cluster(Arc<Mutex<Vec<NodeId>>>);
+pub(crate) struct Cluster(Arc<Mutex<BTreeMap<NodeId, Option<Node>>>>);
 
 impl Cluster {
-    fn lock(&self) -> MutexGuard<'_, Vec<NodeId>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Option<Node>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn nodes(&self) -> Vec<NodeId> {
-        self.lock().clone()
+        self.lock().keys().copied().collect()
+    }
+
+    /// The present lives of all nodes that have started.
+    pub(crate) fn lives(&self) -> Vec<Node> {
+        self.lock().values().flatten().cloned().collect()
     }
 
     /// A new node at work.
@@ -27,8 +34,8 @@ impl Cluster {
         let sim = world.sim();
         let shown = sim.draw(|rng| rng.u64(SECOND..1_000_000 * SECOND));
         let node = sim.add_node(shown);
-        self.lock().push(node);
-        start(world, NodeRuntime { sim: sim.clone(), node, life: 0 });
+        self.lock().insert(node, None);
+        start(world, self, NodeRuntime { sim: sim.clone(), node, life: 0 });
     }
 
     fn any(&self, world: &World) -> Option<NodeId> {
@@ -38,13 +45,14 @@ impl Cluster {
 }
 
 /// Starts a life of a node: its cache, its users, and its part in the last look.
-pub(crate) fn start(world: &World, rt: NodeRuntime) {
+pub(crate) fn start(world: &World, cluster: &Cluster, rt: NodeRuntime) {
     world.note(rt.node, || format!("starts, life {}", rt.life));
-    let (world, starting) = (world.clone(), rt.clone());
+    let (world, starting, cluster) = (world.clone(), rt.clone(), cluster.clone());
     rt.spawn(async move {
         match Node::start(&world, &starting).await {
             Ok(node) => {
-                starting.spawn(app::users(node.clone()));
+                cluster.lock().insert(starting.node, Some(node.clone()));
+                starting.spawn(app::users(node.clone(), cluster));
                 starting.spawn(last_look(node));
             }
             Err(error) => {
@@ -145,12 +153,13 @@ async fn pause(world: World, cluster: Cluster) {
 
 async fn crash(world: World, cluster: Cluster) {
     let Some(node) = cluster.any(&world) else { return };
+    cluster.lock().insert(node, None);
     world.sim().kill(node);
     world.oracle().forget_own(node);
     world.note(node, || "is killed".to_owned());
     world.sim().delay(MS, 2 * SECOND).await;
     let life = world.sim().revive(node);
-    start(&world, NodeRuntime { sim: world.sim().clone(), node, life });
+    start(&world, &cluster, NodeRuntime { sim: world.sim().clone(), node, life });
 }
 
 async fn join(world: World, cluster: Cluster) {
@@ -236,7 +245,7 @@ async fn replicate(world: World) {
         world.sim().delay(MS, 20 * MS).await;
         let lags = world.options().has(Fault::DbReplicaLag) && !world.is_healed();
         if lags && world.strikes(Fault::DbReplicaLag, 0.02) {
-            world.sim().delay(10 * MS, 2 * SECOND).await;
+            world.sim().delay(10 * MS, REPLICA_LAG_MAX - 100 * MS).await;
         }
         let now = world.sim().now();
         world.database().replica_at = now;
@@ -259,8 +268,7 @@ async fn repair(world: World) {
         }
         let tenant = larder::Tenant::named(format!("t{tenant}"));
         let key = larder::key![group, row.0];
-        let targets = ["bounded", "eventual", "safe"];
-        let targets = targets.map(|region| larder::Target::key(region, key.clone()).within(&tenant)).to_vec();
+        let targets = REGIONS.map(|region| larder::Target::key(region, key.clone()).within(&tenant)).to_vec();
         world.authority().append_repair(targets, world.sim());
         world.hint_all();
     }

@@ -1,6 +1,7 @@
 //! A node: one life of one process with a real cache in it, and the application's regions.
 
 use crate::fake::{JournalPort, Origin, RowId, Seen, StorePort};
+use crate::options::REPLICA_LAG_MAX;
 use crate::oracle::Region as Kind;
 use crate::sched::NodeRuntime;
 use crate::world::World;
@@ -9,6 +10,9 @@ use larder::{
 };
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The regions that hold rows under their own keys.
+pub(crate) const REGIONS: [&str; 4] = ["bounded", "eventual", "safe", "lagging"];
 
 /// One life of a node.
 #[derive(Clone)]
@@ -29,6 +33,7 @@ pub(crate) struct Tenant {
     pub(crate) eventual: Region<Seen>,
     pub(crate) safe: Region<Seen>,
     pub(crate) sums: Region<Vec<Seen>>,
+    pub(crate) lagging: Region<Seen>,
 }
 
 impl std::ops::Deref for Node {
@@ -46,6 +51,7 @@ impl Node {
         let seed = world.sim().draw(|rng| rng.u64(..));
         let mut builder = Cache::builder("sim")
             .memory(Bytes::kib(options.memory_kib))
+            .bound_max(Duration::from_nanos(options.bound_ns().max(REPLICA_LAG_MAX)))
             .remembered_targets_max(options.targets_max as usize)
             .clock(Arc::new(rt.clone()))
             .simulated(Arc::new(rt.clone()), seed)
@@ -78,6 +84,7 @@ impl Node {
         match kind {
             Kind::Eventual => &tenant.eventual,
             Kind::Safe => &tenant.safe,
+            Kind::Lagging => &tenant.lagging,
             Kind::Bounded | Kind::Sums => &tenant.bounded,
         }
     }
@@ -87,18 +94,17 @@ impl Node {
     pub(crate) fn targets_of(&self, row: RowId, replaced_owner: Option<u8>) -> (Vec<Target>, bool) {
         let key = self.key_of(row);
         let group = self.world.database().group_of(row);
-        let each =
-            |name: fn(&str, &Segments) -> Target| ["bounded", "eventual", "safe"].map(|r| name(r, &key));
+        let each = |name: fn(&str, &Segments) -> Target| REGIONS.map(|r| name(r, &key));
         let way = self.world.sim().draw(|rng| rng.u32(..100));
         let targets = match (way, replaced_owner) {
             (0..35, _) => each(|region, key| Target::key(region, key.clone())).to_vec(),
             (35..55, _) => vec![Target::tag(tag!["row", row.0])],
             (55..65, Some(owner)) => vec![Target::tag(tag!["owner", row.0, owner])],
             (65..75, _) => vec![Target::tag(tag!["group", group])],
-            (75..88, _) => ["bounded", "eventual", "safe"].map(|r| Target::prefix(r, key![group])).to_vec(),
+            (75..88, _) => REGIONS.map(|r| Target::prefix(r, key![group])).to_vec(),
             (88..97, _) => {
                 let pattern = Pattern::new().any().exact(row.0);
-                ["bounded", "eventual", "safe"].map(|r| Target::pattern(r, pattern.clone())).to_vec()
+                REGIONS.map(|r| Target::pattern(r, pattern.clone())).to_vec()
             }
             (97..98, _) => vec![Target::Everything],
             _ => vec![Target::tag(tag!["row", row.0])],
@@ -129,7 +135,8 @@ impl Tenant {
             bounded: cache.region("bounded", policy.clone())?,
             eventual: cache.region("eventual", policy.clone().level(Level::Eventual))?,
             safe: cache.region("safe", safe)?,
-            sums: cache.region("sums", policy)?,
+            sums: cache.region("sums", policy.clone())?,
+            lagging: cache.region("lagging", policy.replica_lag(Duration::from_nanos(REPLICA_LAG_MAX)))?,
             cache,
         })
     }

@@ -5,6 +5,9 @@ use crate::sched::{MS, SECOND};
 use fastrand::Rng;
 use serde::Serialize;
 
+/// How far behind a replica may be, at most, in nanoseconds.
+pub(crate) const REPLICA_LAG_MAX: u64 = 2500 * MS;
+
 /// How invalidations reach the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -46,6 +49,8 @@ pub(crate) struct Options {
     /// How often faults strike, relative to usual.
     pub(crate) intensity: f64,
     pub(crate) loads_max: u64,
+    /// Every so many rows one is only ever written under a guard; none when 0.
+    pub(crate) guarded_every: u32,
     pub(crate) faults: Vec<Fault>,
 }
 
@@ -53,8 +58,12 @@ impl Options {
     /// The full mix: each fault with an even chance, so that runs differ in which of them meet.
     pub(crate) fn drawn(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed ^ 0x0b71_0250);
-        let faults = Fault::ALL.into_iter().filter(|_| rng.f64() < 0.5).collect();
+        let faults: Vec<Fault> = Fault::ALL.into_iter().filter(|_| rng.f64() < 0.5).collect();
+        // A journal that loses the record of an open intent ends its promise, and says so nowhere.
+        let loses = faults.contains(&Fault::JournalTailLoss) || faults.contains(&Fault::DbFailoverLoss);
+        let guarded_every = if loses { 0 } else { *pick(&mut rng, &[0, 3, 5]) };
         Options {
+            guarded_every,
             seed,
             nodes: rng.u32(2..=5),
             tenants: rng.u32(1..=2),
@@ -96,6 +105,7 @@ impl Options {
             targets_max: 4096,
             intensity: 0.3,
             loads_max: 16,
+            guarded_every: 0,
             ..Options::drawn(seed)
         }
     }

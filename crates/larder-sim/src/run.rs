@@ -73,7 +73,7 @@ fn drive(world: &World) {
     let sim = world.sim();
     while sim.now() < world.options().ends_at() {
         sim.run_until((sim.now() + 50 * MS).min(world.options().ends_at()));
-        if !world.oracle().violations.is_empty() {
+        if world.oracle().has_violations() {
             return;
         }
     }
@@ -82,7 +82,7 @@ fn drive(world: &World) {
 /// What can only be said at the end.
 fn conclude(world: &World, cluster: &Cluster) {
     let mut oracle = world.oracle();
-    if !oracle.violations.is_empty() {
+    if oracle.has_violations() {
         return;
     }
     let now = world.sim().now();

@@ -6,7 +6,7 @@
 
 use crate::journal::sqlite::{Fault, append, head_or_create};
 use crate::journal::{Unfit, encode};
-use larder_core::{Cause, Link, Target};
+use larder_core::{Act, Cause, Link, Target};
 use rusqlite::Connection;
 use std::fmt;
 
@@ -44,7 +44,9 @@ pub fn invalidate(
     let targets: Vec<Target> = targets.into_iter().collect();
     let cause = cause.into();
     match encode(&targets) {
-        Ok(targets) => atomically(connection, || append(connection, namespace, &targets, cause.as_str())),
+        Ok(targets) => atomically(connection, || {
+            append(connection, namespace, Act::Invalidate, &targets, cause.as_str())
+        }),
         Err(Unfit::Empty) => atomically(connection, || head_or_create(connection, namespace)),
         Err(unfit) => Err(OutboxError(Kind::Unfit(unfit))),
     }

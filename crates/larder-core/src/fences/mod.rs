@@ -12,8 +12,11 @@
 //! 2. A target is dropped from the table only after the floor has been raised to its number or above.
 //! 3. The lease is revoked before history is replaced or a gap is reported.
 //! 4. Numbers only rise; applying a record twice changes nothing.
+//! 5. An intent is open before `applied` says so, and closed only after all that its closing record names has been
+//!    raised.
 
 mod chain;
+mod intents;
 mod rule;
 mod table;
 
@@ -24,20 +27,24 @@ use crate::lease::Lease;
 use crate::path::Path;
 use crate::pattern::Pattern;
 use crate::position::{Link, Stamp};
-use crate::record::Record;
+use crate::record::{Act, Intent, Record};
+use crate::sync::{ArcSwap, AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard, scaled};
 use crate::target::Target;
-use arc_swap::ArcSwap;
 use chain::Chain;
 use foldhash::quality::FixedState;
+use intents::Intents;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use table::Table;
 
 /// Patterns remembered, if so many targets may be; more, and the floor rises. Each costs a match on an entry's first check
 /// after a record.
-const PATTERNS_MAX: usize = 512;
+const PATTERNS_MAX: usize = scaled(512, 2);
+
+/// Fewer targets are not worth a bound.
+const TARGETS_MIN: usize = scaled(16, 2);
 
 /// What a load is born with: the stamp stored with the entry, and its number in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +81,7 @@ impl fmt::Display for Gap {
 
 impl std::error::Error for Gap {}
 
+#[derive(Clone)]
 struct Patterned {
     region: Path,
     pattern: Pattern,
@@ -92,6 +100,7 @@ pub struct Fences {
     patterned: AtomicU64,
     table: ArcSwap<Table>,
     patterns: ArcSwap<Vec<Patterned>>,
+    intents: ArcSwap<Intents>,
     chain: RwLock<Option<Chain>>,
 }
 
@@ -101,7 +110,7 @@ impl Fences {
     pub fn new(seed: u64, targets_max: usize) -> Self {
         Fences {
             hasher: FixedState::with_seed(seed),
-            targets_max: targets_max.max(16),
+            targets_max: targets_max.max(TARGETS_MIN),
             lease: Lease::default(),
             applied: AtomicU64::new(1),
             // Above every number, fenced or not, until a history is adopted.
@@ -110,6 +119,7 @@ impl Fences {
             patterned: AtomicU64::new(0),
             table: ArcSwap::from_pointee(Table::with_room(0)),
             patterns: ArcSwap::default(),
+            intents: ArcSwap::default(),
             chain: RwLock::new(None),
         }
     }
@@ -137,6 +147,12 @@ impl Fences {
         birth
     }
 
+    /// Whether this node follows the history of this link and has applied it so far: nothing older than what the link
+    /// stands for is served here any more. `false` when it has not yet, and when the link is of another history.
+    pub fn has_reached(&self, link: Link) -> bool {
+        self.read().as_ref().is_some_and(|chain| chain.has_reached(link))
+    }
+
     /// A stored entry's stamp as a birth in this process. `None` when its link is not in the history this node
     /// follows, or is older than it remembers: a miss.
     pub fn locate(&self, stamp: Stamp) -> Option<Birth> {
@@ -145,18 +161,25 @@ impl Fences {
     }
 
     /// Begins to follow a history from this link; everything known before is below the floor, and local fences are
-    /// forgotten.
-    pub fn adopt(&self, link: Link) {
+    /// forgotten. `open` are the intents that are open as of the head this history was said to have: those opened after
+    /// `link` may be among them, and the records that open them change nothing then.
+    pub fn adopt(&self, link: Link, open: &[Intent]) {
         let mut chain = self.write();
         if !crate::seeded_bug!("adopt_keeps_lease") {
             self.lease.revoke();
         }
         let local = self.applied.load(Ordering::Relaxed) + 1;
+        if crate::seeded_bug!("adopt_drops_first") {
+            self.table.store(Arc::new(Table::with_room(0)));
+        }
         if !crate::seeded_bug!("adopt_keeps_floor") || chain.is_none() {
             self.floor.store(local, Ordering::Release);
         }
         self.table.store(Arc::new(Table::with_room(0)));
         self.patterns.store(Arc::default());
+        // The mistake: a history is taken to be its records.
+        let open = if crate::seeded_bug!("history_without_intents") { &[] } else { open };
+        self.replace_intents(open);
         *chain = Some(Chain::new(link, local));
         self.applied.store(local, Ordering::Release);
     }
@@ -181,9 +204,11 @@ impl Fences {
             let before = Link { position: record.link.position - 1, ..record.link };
             *chain = Chain::new(before, self.applied.load(Ordering::Relaxed));
         }
-        let local = self.raise_all(&record.targets);
+        let local = self.take_effect(record);
         chain.push(record.link.nonce, local, self.floor.load(Ordering::Relaxed));
-        self.applied.store(local, Ordering::Release);
+        self.publish(local);
+        drop(guard);
+        interleave::point();
         Ok(())
     }
 
@@ -198,8 +223,25 @@ impl Fences {
     pub fn fence(&self, targets: &[Target]) -> Option<Birth> {
         let chain = self.write();
         let local = self.raise_all(targets);
-        self.applied.store(local, Ordering::Release);
+        self.publish(local);
         chain.as_ref().map(|chain| Birth { stamp: chain.head(), local })
+    }
+
+    /// Does what a record says and returns its number; the caller publishes it. Under the chain's lock.
+    fn take_effect(&self, record: &Record) -> u64 {
+        match record.act {
+            Act::Invalidate => self.raise_all(&record.targets),
+            Act::Open { intent: id, lasts } => {
+                self.open_intent(Intent { id, lasts, targets: record.targets.as_slice().into() });
+                self.applied.load(Ordering::Relaxed) + 1
+            }
+            Act::Close { intent } => {
+                let local = self.raise_all(&record.targets);
+                interleave::point();
+                self.close_intent(intent);
+                local
+            }
+        }
     }
 
     fn distrust(&self, gap: Gap) -> Gap {
@@ -210,6 +252,9 @@ impl Fences {
     /// Raises every target to the next number and returns it; the caller publishes it. Under the chain's lock.
     fn raise_all(&self, targets: &[Target]) -> u64 {
         let local = self.applied.load(Ordering::Relaxed) + 1;
+        if crate::seeded_bug!("applied_before_slots") {
+            self.applied.store(local, Ordering::Release);
+        }
         for target in targets {
             match target {
                 Target::Everything => self.everything.store(local, Ordering::Release),
@@ -220,6 +265,12 @@ impl Fences {
             }
         }
         local
+    }
+
+    /// Everything a record names has been raised: from now on it counts as applied.
+    fn publish(&self, local: u64) {
+        let order = if crate::seeded_bug!("applied_relaxed") { Ordering::Relaxed } else { Ordering::Release };
+        self.applied.store(local, order);
     }
 
     fn raise(&self, id: u64, local: u64) {
@@ -240,6 +291,9 @@ impl Fences {
         let middle = lasts.len() / 2;
         let (_, floor, _) = lasts.select_nth_unstable(middle);
         let floor = *floor;
+        if crate::seeded_bug!("floor_after_drop") {
+            self.table.store(Arc::new(table.rebuilt(self.targets_max, floor)));
+        }
         // The floor first: a reader that finds a target gone must find the floor raised.
         if !crate::seeded_bug!("floor_not_raised") {
             self.floor.fetch_max(floor, Ordering::Release);
@@ -250,7 +304,7 @@ impl Fences {
     fn raise_pattern(&self, region: &Path, pattern: &Pattern, local: u64) {
         let old = self.patterns.load();
         let same = |p: &&Patterned| p.region == *region && p.pattern == *pattern;
-        let mut kept: Vec<_> = old.iter().filter(|p| !same(p)).map(Patterned::copy).collect();
+        let mut kept: Vec<_> = old.iter().filter(|p| !same(p)).cloned().collect();
         if kept.len() >= self.targets_max.min(PATTERNS_MAX) {
             // In order of their numbers: the older half goes, and the floor rises to the newest of it.
             let newer = kept.split_off(kept.len() / 2);
@@ -274,11 +328,11 @@ impl Fences {
         hasher.finish().max(1)
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Option<Chain>> {
+    fn read(&self) -> RwLockReadGuard<'_, Option<Chain>> {
         self.chain.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Option<Chain>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Option<Chain>> {
         self.chain.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -291,12 +345,6 @@ impl fmt::Debug for Fences {
             .field("floor", &self.floor.load(Ordering::Relaxed))
             .field("targets", &self.table.load().len())
             .finish_non_exhaustive()
-    }
-}
-
-impl Patterned {
-    fn copy(&self) -> Self {
-        Patterned { region: self.region.clone(), pattern: self.pattern.clone(), last: self.last }
     }
 }
 

@@ -1,12 +1,14 @@
 //! The simulated application: users who read and write through the nodes' caches, and tell the oracle.
 
 mod read;
+mod session;
 mod write;
 
-pub(crate) use read::{is_in_loader, sweep};
+pub(crate) use read::{is_in_loader, read_row, sweep};
 
 use crate::fake::RowId;
 use crate::fault::Fault;
+use crate::faults::Cluster;
 use crate::node::Node;
 use crate::sched::{MS, SECOND};
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const UNDER_WAY_MAX: u64 = 200;
 
 /// Users of one node: operations arrive at a steady mean rate, whatever becomes of those before.
-pub(crate) async fn users(node: Node) {
+pub(crate) async fn users(node: Node, cluster: Cluster) {
     let world = node.world.clone();
     let options = world.options().clone();
     let mean = SECOND * u64::from(options.nodes) / options.ops_per_s.max(1);
@@ -32,10 +34,13 @@ pub(crate) async fn users(node: Node) {
         let row = pick_row(&node);
         let cancel = world.strikes(Fault::ReaderCancelled, 0.01);
         let (working, under_way) = (node.clone(), Counted::begin(&under_way));
+        let elsewhere = if world.sim().chance(0.03) { session::other(&cluster, &node) } else { None };
         node.rt.spawn(async move {
             let _under_way = under_way;
             if writes {
                 write::write(&working, row).await;
+            } else if let Some(other) = elsewhere {
+                session::session(&working, &other, row).await;
             } else if cancel {
                 let patience = working.world.sim().delay(1000, 20 * MS);
                 tokio::select! {

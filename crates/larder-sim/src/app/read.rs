@@ -36,9 +36,10 @@ impl<F: Future> Future for InLoader<F> {
 /// One read by one user.
 pub(super) async fn read(node: &Node, row: RowId) {
     match node.world.sim().draw(|rng| rng.u32(..100)) {
-        0..55 => read_row(node, Kind::Bounded, row).await,
-        55..67 => read_row(node, Kind::Eventual, row).await,
-        67..82 => read_row(node, Kind::Safe, row).await,
+        0..55 => drop(read_row(node, Kind::Bounded, row).await),
+        55..63 => drop(read_row(node, Kind::Eventual, row).await),
+        63..67 => drop(read_row(node, Kind::Lagging, row).await),
+        67..82 => drop(read_row(node, Kind::Safe, row).await),
         82..88 => read_sum(node, row).await,
         88..94 => read_many(node, row).await,
         94..97 => look_up(node, row).await,
@@ -48,23 +49,32 @@ pub(super) async fn read(node: &Node, row: RowId) {
     }
 }
 
-/// Reads a row through a region.
-pub(crate) async fn read_row(node: &Node, kind: Kind, row: RowId) {
+/// Reads a row through a region; what came back, once the oracle has judged it.
+pub(crate) async fn read_row(node: &Node, kind: Kind, row: RowId) -> Result<Option<Outcome<Seen>>, Error> {
     let begun = node.world.sim().now();
-    let region = node.region_of(row, kind);
-    let origin = node.origin.clone();
-    let outcome = region.get_or_load(node.key_of(row), load_row(origin, row)).await;
-    judge(node, kind, row, begun, outcome.absent_as_none());
+    let outcome = fetch(node, kind, row).await;
+    judge(node, kind, row, begun, &outcome, None);
+    outcome
+}
+
+/// Reads a row through a region; what came of it is nobody's business yet.
+pub(super) async fn fetch(node: &Node, kind: Kind, row: RowId) -> Result<Option<Outcome<Seen>>, Error> {
+    let load = load_row(node.origin.clone(), kind, row);
+    node.region_of(row, kind).get_or_load(node.key_of(row), load).await.absent_as_none()
 }
 
 type Loading = InLoader<Pin<Box<dyn Future<Output = Result<Loaded<Seen>, OriginError>> + Send>>>;
 
-fn load_row(origin: Origin, row: RowId) -> impl FnOnce(Load<Seen>) -> Loading + Send + 'static {
+fn load_row(origin: Origin, kind: Kind, row: RowId) -> impl FnOnce(Load<Seen>) -> Loading + Send + 'static {
     move |load| {
         InLoader(Box::pin(Box::pin(async move {
             let group = origin.world.database().group_of(row);
             load.tags([tag!["row", row.0], tag!["group", group]]);
-            let Some(seen) = origin.read(row).await? else { return Ok(load.absent()) };
+            let read = match kind {
+                Kind::Lagging => origin.read_replica(row).await?,
+                _ => origin.read(row).await?,
+            };
+            let Some(seen) = read else { return Ok(load.absent()) };
             let is_same = load.previous() == Some(&seen);
             if is_same && origin.world.sim().chance(0.5) {
                 // Its owner's tag is on it already.
@@ -89,7 +99,7 @@ async fn read_sum(node: &Node, row: RowId) {
                 let mut sum = Vec::new();
                 for row in parts {
                     let region = working.region_of(row, Kind::Bounded).clone();
-                    let load = load_row(working.origin.clone(), row);
+                    let load = load_row(working.origin.clone(), Kind::Bounded, row);
                     let part = region.get_or_load(working.key_of(row), load).await.absent_as_none()?;
                     sum.extend(part.map(|part| *part));
                 }
@@ -106,7 +116,17 @@ async fn read_sum(node: &Node, row: RowId) {
                 let seen = outcome.iter().find(|seen| seen.row == row.0).copied();
                 let (source, freshness) = (Some(outcome.source()), outcome.freshness());
                 let node = node.rt.node;
-                let answer = Answer { node, region: Kind::Sums, row, begun, ended, seen, source, freshness };
+                let answer = Answer {
+                    node,
+                    region: Kind::Sums,
+                    row,
+                    begun,
+                    ended,
+                    seen,
+                    source,
+                    freshness,
+                    session: None,
+                };
                 oracle.judge(&database, &answer);
             }
         }
@@ -144,7 +164,7 @@ async fn read_many(node: &Node, row: RowId) {
         })
         .await;
     for (row, outcome) in siblings.into_iter().zip(outcomes) {
-        judge(node, Kind::Bounded, row, begun, outcome.absent_as_none());
+        judge(node, Kind::Bounded, row, begun, &outcome.absent_as_none(), None);
     }
 }
 
@@ -152,8 +172,8 @@ async fn read_many(node: &Node, row: RowId) {
 async fn look_up(node: &Node, row: RowId) {
     let begun = node.world.sim().now();
     match node.region_of(row, Kind::Bounded).get(node.key_of(row)).await {
-        Ok(Some(outcome)) => judge(node, Kind::Bounded, row, begun, Ok(Some(outcome))),
-        Err(error) if error.is_absent() => judge(node, Kind::Bounded, row, begun, Ok(None)),
+        Ok(Some(outcome)) => judge(node, Kind::Bounded, row, begun, &Ok(Some(outcome)), None),
+        Err(error) if error.is_absent() => judge(node, Kind::Bounded, row, begun, &Ok(None), None),
         Ok(None) | Err(_) => {}
     }
 }
@@ -169,7 +189,15 @@ async fn warm(node: &Node, row: RowId) {
     }
 }
 
-fn judge(node: &Node, region: Kind, row: RowId, begun: u64, outcome: Result<Option<Outcome<Seen>>, Error>) {
+/// Hands an answer to the oracle. `session`: what the session it belongs to has seen already.
+pub(super) fn judge(
+    node: &Node,
+    region: Kind,
+    row: RowId,
+    begun: u64,
+    outcome: &Result<Option<Outcome<Seen>>, Error>,
+    session: Option<u64>,
+) {
     let world = &node.world;
     let ended = world.sim().now();
     let database = world.database();
@@ -181,7 +209,7 @@ fn judge(node: &Node, region: Kind, row: RowId, begun: u64, outcome: Result<Opti
     let seen = outcome.as_ref().map(|outcome| **outcome);
     let source = outcome.as_ref().map(Outcome::source);
     let freshness = outcome.as_ref().map_or(Freshness::Fresh, Outcome::freshness);
-    let answer = Answer { node: node.rt.node, region, row, begun, ended, seen, source, freshness };
+    let answer = Answer { node: node.rt.node, region, row, begun, ended, seen, source, freshness, session };
     oracle.judge(&database, &answer);
     drop((oracle, database));
     world.note(node.rt.node, || {
@@ -196,7 +224,7 @@ pub(crate) async fn sweep(node: &Node) -> (u64, u64) {
     for row in (0..node.world.options().rows).map(RowId) {
         for kind in [Kind::Bounded, Kind::Eventual, Kind::Safe] {
             let before = node.world.oracle().witnessed.not_loaded();
-            read_row(node, kind, row).await;
+            let _ = read_row(node, kind, row).await;
             hits += node.world.oracle().witnessed.not_loaded() - before;
             reads += 1;
         }

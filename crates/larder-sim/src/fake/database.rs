@@ -33,6 +33,8 @@ pub(crate) struct Version {
     pub(crate) owner: u8,
     /// When the write, its invalidation included, had been acknowledged to the application.
     pub(crate) safe_at: Option<Time>,
+    /// Its record was committed with it.
+    pub(crate) by_outbox: bool,
 }
 
 pub(crate) struct Row {
@@ -58,12 +60,19 @@ pub(crate) struct Database {
     pub(crate) commits: u64,
     tenants: u32,
     group: u32,
+    guarded_every: u32,
 }
 
 impl Database {
     pub(crate) fn new(options: &Options) -> Self {
         let row = |_| Row {
-            versions: vec![Version { state: State::Visible(0), gone: false, owner: 0, safe_at: Some(0) }],
+            versions: vec![Version {
+                state: State::Visible(0),
+                gone: false,
+                owner: 0,
+                safe_at: Some(0),
+                by_outbox: true,
+            }],
             current: 0,
             is_locked: false,
         };
@@ -78,6 +87,7 @@ impl Database {
             commits: 0,
             tenants: options.tenants,
             group: options.group,
+            guarded_every: options.guarded_every,
         }
     }
 
@@ -97,11 +107,21 @@ impl Database {
         id.0 / self.tenants / self.group
     }
 
+    /// Whether the row is only ever written under guards.
+    pub(crate) fn is_guarded(&self, id: RowId) -> bool {
+        self.guarded_every > 0 && id.0.is_multiple_of(self.guarded_every)
+    }
+
     /// The rows of the same tenant and group.
     pub(crate) fn siblings(&self, id: RowId) -> Vec<RowId> {
         let all = (0..self.rows.len() as u32).map(RowId);
         let (tenant, group) = (self.tenant_of(id), self.group_of(id));
         all.filter(|other| self.tenant_of(*other) == tenant && self.group_of(*other) == group).collect()
+    }
+
+    /// Whether a version has been committed, and not been lost.
+    pub(crate) fn is_visible(&self, id: RowId, n: u64) -> bool {
+        matches!(self.row(id).versions[n as usize].state, State::Visible(_))
     }
 
     /// What the primary shows.
@@ -122,7 +142,7 @@ impl Database {
     /// A new version of a row, on its way.
     pub(crate) fn begin_version(&mut self, id: RowId, gone: bool, owner: u8) -> u64 {
         let row = self.row_mut(id);
-        row.versions.push(Version { state: State::Pending, gone, owner, safe_at: None });
+        row.versions.push(Version { state: State::Pending, gone, owner, safe_at: None, by_outbox: false });
         row.versions.len() as u64 - 1
     }
 

@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::sched::{MS, NodeRuntime, SECOND};
 use crate::world::{Service, World};
 use larder_core::port::{BoxFuture, History, Journal, JournalError, Page};
-use larder_core::{Cause, Epoch, Link, Target, seeded_bug};
+use larder_core::{Act, Cause, Epoch, Link, Target, seeded_bug};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -124,16 +124,17 @@ impl Journal for JournalPort {
         })
     }
 
-    fn append<'a>(
+    fn record<'a>(
         &'a self,
         _namespace: &'a str,
+        act: Act,
         targets: &'a [Target],
         cause: &'a Cause,
     ) -> BoxFuture<'a, Result<Link, JournalError>> {
         Box::pin(async move {
             self.ask().await?;
-            let link = self.world.authority().append(targets.to_vec(), cause.clone(), self.world.sim());
-            self.world.note(self.rt.node, || format!("appends {}: {targets:?}", link.position));
+            let link = self.world.authority().append(act, targets.to_vec(), cause.clone(), self.world.sim());
+            self.world.note(self.rt.node, || format!("appends {}: {act:?} {targets:?}", link.position));
             self.world.hint_all();
             self.answer().await?;
             Ok(link)

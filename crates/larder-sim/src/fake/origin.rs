@@ -69,15 +69,21 @@ impl Origin {
     /// Several rows, as of one moment.
     pub(crate) async fn read_many(&self, ids: &[RowId]) -> Result<Vec<Option<Seen>>, OriginError> {
         let _place = Place::take(self);
-        self.ask(ids).await
+        self.ask(ids, false).await
+    }
+
+    /// The row as the replica shows it, whatever it has replayed.
+    pub(crate) async fn read_replica(&self, id: RowId) -> Result<Option<Seen>, OriginError> {
+        let _place = Place::take(self);
+        Ok(self.ask(&[id], true).await?.pop().flatten())
     }
 
     /// One row, not by a loader: no limit holds for it.
     pub(crate) async fn look(&self, id: RowId) -> Result<Option<Seen>, OriginError> {
-        Ok(self.ask(&[id]).await?.pop().flatten())
+        Ok(self.ask(&[id], false).await?.pop().flatten())
     }
 
-    async fn ask(&self, ids: &[RowId]) -> Result<Vec<Option<Seen>>, OriginError> {
+    async fn ask(&self, ids: &[RowId], lagging: bool) -> Result<Vec<Option<Seen>>, OriginError> {
         let world = &self.world;
         // What a replica must have replayed: asked of the primary before the snapshot, and after the load was stamped.
         let needed = world.database().newest_commit;
@@ -93,7 +99,7 @@ impl Origin {
             database.reads += 1;
             let has_replica = world.options().has(Fault::DbReplicaLag);
             let replayed = database.replica_at >= needed || seeded_bug!("replica_without_check");
-            let from_replica = has_replica && replayed && world.sim().chance(0.5);
+            let from_replica = lagging || (has_replica && replayed && world.sim().chance(0.5));
             let read = |id: &RowId| {
                 let n = if from_replica { database.replica(*id) } else { database.primary(*id) };
                 let version = &database.row(*id).versions[n as usize];

@@ -2,7 +2,7 @@
 
 use super::{RowId, Seen, State};
 use crate::fault::Fault;
-use crate::sched::{MS, NodeRuntime};
+use crate::sched::{MS, NodeRuntime, Time};
 use crate::world::{Service, World};
 use larder_core::{Cause, Target};
 
@@ -71,15 +71,25 @@ impl Transaction {
     }
 
     /// Commits, with a record for the journal in the same transaction if targets are given.
-    pub(crate) async fn commit(mut self, record: Option<(Vec<Target>, Cause)>) -> Result<(), Failed> {
+    pub(crate) async fn commit(self, record: Option<(Vec<Target>, Cause)>) -> Result<(), Failed> {
+        self.commit_until(record, Time::MAX).await
+    }
+
+    /// [`Transaction::commit`] that the database refuses when it comes later than that: the transaction's own timeout.
+    pub(crate) async fn commit_until(
+        mut self,
+        record: Option<(Vec<Target>, Cause)>,
+        until: Time,
+    ) -> Result<(), Failed> {
         let world = self.world.clone();
         if world.strikes(Fault::DbAbort, 0.1) {
             return Err(Failed::Aborted);
         }
         world.travel(&self.rt, Service::Database).await.map_err(|_| Failed::Aborted)?;
-        if self.timeline != world.database().timeline {
+        if self.timeline != world.database().timeline || world.sim().now() > until {
             return Err(Failed::Aborted);
         }
+        world.database().row_mut(self.row).versions[self.version as usize].by_outbox = record.is_some();
         // Durable from here on, whatever becomes of the node; visible a moment later.
         self.is_open = false;
         let outbox = record.map(|(targets, cause)| world.authority().outbox_durable(targets, cause));

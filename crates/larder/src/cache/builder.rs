@@ -14,10 +14,16 @@ use larder_core::port::{Clock, Journal, Store};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// The smallest memory tier: one shard must hold an entry.
 const MEMORY_MIN: Bytes = Bytes::kib(64);
+
+/// What [`larder_core::Level`] is unless a region says otherwise.
+const BOUND_MAX_DEFAULT: Duration = Duration::from_secs(1);
+/// The tightest bound of a region.
+const BOUND_MIN: Duration = Duration::from_millis(1);
 
 /// Names of namespaces end up in stores and journals.
 const NAMESPACE_BYTES_MAX: usize = 200;
@@ -28,6 +34,7 @@ pub struct CacheBuilder {
     memory: Bytes,
     entries_max: Option<u64>,
     targets_max: usize,
+    bound_max: Duration,
     journal: Option<Arc<dyn Journal>>,
     stores: Vec<Arc<dyn Store>>,
     sources: HashMap<String, SourceLimits>,
@@ -43,6 +50,7 @@ impl CacheBuilder {
             memory: Bytes::mib(64),
             entries_max: None,
             targets_max: 1 << 18,
+            bound_max: BOUND_MAX_DEFAULT,
             journal: None,
             stores: Vec::new(),
             sources: HashMap::from([(DEFAULT_SOURCE.to_owned(), SourceLimits::default())]),
@@ -97,6 +105,15 @@ impl CacheBuilder {
         self
     }
 
+    /// The largest staleness any region of this namespace may have, 1 s unless set. It is how long [`Cache::write`] and
+    /// [`Cache::invalidate_and_wait`] wait for nodes that do not answer, so it must be the same in every process that uses
+    /// the namespace; regions that would exceed it are refused.
+    #[must_use]
+    pub fn bound_max(mut self, bound: Duration) -> Self {
+        self.bound_max = bound;
+        self
+    }
+
     /// The clock, for tests and simulations; the system's unless set.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -123,6 +140,7 @@ impl CacheBuilder {
             tiers: self.stores.into_iter().map(Tier::new).collect(),
             journal: self.journal.unwrap_or_else(|| Arc::new(MemoryJournal::new())),
             targets_max: self.targets_max,
+            bound_max: u64::try_from(self.bound_max.as_nanos()).unwrap_or(u64::MAX),
             runtime: runtime.clone(),
             seed,
         });
@@ -176,6 +194,10 @@ impl CacheBuilder {
         }
         if self.entries_max == Some(0) {
             return Err(Error::invalid("entries_max is 0; expected at least 1"));
+        }
+        if self.bound_max < BOUND_MIN {
+            let is = self.bound_max;
+            return Err(Error::invalid(format!("bound_max is {is:?}; expected at least {BOUND_MIN:?}")));
         }
         let empty = self.sources.iter().find(|(_, limits)| limits.concurrency == 0);
         if let Some((name, _)) = empty {

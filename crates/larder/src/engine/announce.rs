@@ -5,7 +5,7 @@ use super::Engine;
 use super::follow::JOURNAL_DEADLINE;
 use crate::error::Error;
 use larder_core::port::JournalError;
-use larder_core::{Birth, Cause, Target, seeded_bug};
+use larder_core::{Birth, Cause, Target, Token, seeded_bug};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,10 +24,22 @@ pub enum Invalidated {
     Applied {
         /// Its position.
         position: u64,
+        /// For whoever must see this write from now on, on any node; see `Cache::reach`.
+        token: Token,
     },
     /// The journal could not be reached, or its answer was lost. This node has fenced the targets; it will go on trying
     /// to record them for as long as the process lives. Other processes do not know yet.
     Queued,
+}
+
+impl Invalidated {
+    /// The token of the record; `None` while it is queued.
+    pub fn token(&self) -> Option<Token> {
+        match self {
+            Invalidated::Applied { token, .. } => Some(*token),
+            Invalidated::Queued => None,
+        }
+    }
 }
 
 /// What became of an invalidation, and what a value is born with that was announced so: its own record (or fence), not
@@ -133,18 +145,24 @@ impl Engine {
         };
         let appended =
             self.runtime.timeout(JOURNAL_DEADLINE, self.journal.append(&self.namespace, targets, cause));
-        match appended
+        let appended = appended
             .await
-            .unwrap_or_else(|late| Err(JournalError::indeterminate("no answer within 5 s", late)))
-        {
+            .unwrap_or_else(|late| Err(JournalError::indeterminate("no answer within 5 s", late)));
+        let appended = match appended {
+            Err(error) if error.is_indeterminate() && seeded_bug!("indeterminate_is_applied") => {
+                self.fences.head().ok_or(error)
+            }
+            appended => appended,
+        };
+        match appended {
             Ok(link) => {
                 // The record is safe; if it cannot be applied now, the fence above stands until it is.
                 let _ = self.catch_up().await;
-                let outcome = Invalidated::Applied { position: link.position };
+                let outcome = Invalidated::Applied {
+                    position: link.position,
+                    token: Token::new(&self.namespace, link),
+                };
                 Ok(Announced { outcome, born: self.fences.locate(link) })
-            }
-            Err(error) if error.is_indeterminate() && seeded_bug!("indeterminate_is_applied") => {
-                Ok(Announced { outcome: Invalidated::Applied { position: 0 }, born: fenced })
             }
             Err(error) if self.queue.add(targets, cause) => {
                 tracing::warn!(namespace = %self.namespace, %error, "an invalidation is queued");

@@ -82,6 +82,7 @@ impl Engine {
     async fn renew(&self) -> Result<Link, JournalError> {
         if !self.time.verify() {
             self.fences.lease().revoke();
+            self.forget_measurements();
         }
         let mut problem = None;
         for _ in 0..=RESYNCS_MAX {
@@ -89,6 +90,7 @@ impl Engine {
             match self.apply_all().await {
                 Ok(head) => {
                     self.fence_queued();
+                    self.note_birth();
                     let t0 = if seeded_bug!("lease_from_reply") { self.time.now() } else { t0 };
                     self.fences.lease().extend(t0);
                     return Ok(head);
@@ -143,7 +145,8 @@ impl Engine {
 
     async fn adopt_history(&self) -> Result<Link, JournalError> {
         let history = self.ask(self.journal.history(&self.namespace)).await?;
-        self.fences.adopt(history.oldest);
+        self.fences.adopt(history.oldest, &history.open);
+        self.strangers.forget();
         self.fence_queued();
         Ok(history.oldest)
     }
@@ -189,14 +192,18 @@ async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
         }) else {
             return;
         };
-        tokio::select! {
+        let is_told = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = journal.changed(&namespace) => {}
-            () = tightened.notified() => {}
-            () = runtime.sleep(pause) => {}
-        }
+            () = journal.changed(&namespace) => true,
+            () = tightened.notified() => true,
+            () = runtime.sleep(pause) => false,
+        };
         let Some(engine) = engine.upgrade() else { return };
+        if !is_told && seeded_bug!("lease_renewed_by_silence") {
+            engine.fences.lease().extend(engine.time.now());
+            continue;
+        }
         let failed = tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -217,5 +224,7 @@ async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
 async fn follow_once(engine: &Arc<Engine>) -> Result<(), JournalError> {
     engine.ask_usage();
     engine.drain_queue().await;
-    engine.catch_up().await.map(drop)
+    engine.catch_up().await?;
+    engine.close_orphans().await;
+    Ok(())
 }

@@ -135,10 +135,10 @@ impl Engine {
         } else {
             scope.source.place(&self.runtime).await
         };
-        let _place = place.inspect_err(|_| stats.add(Count::LoadOverloaded))?;
+        state.take_place(place.inspect_err(|_| stats.add(Count::LoadOverloaded))?);
         let began = self.time.now();
         // Before the loader is so much as called: its snapshot may be taken in its first instruction.
-        let born = self.fences.birth();
+        let born = self.birth(scope, began);
         begin(born, began);
         stats.add(Count::Load);
         let hard = scope.policy.hard_timeout;

@@ -8,13 +8,17 @@ mod batch;
 mod breaker;
 mod flights;
 mod follow;
+mod guard;
 mod land;
 mod limits;
 mod load;
 pub(crate) mod nested;
 mod read;
+mod replica;
 mod scope;
+mod session;
 mod tiers;
+mod wait;
 
 pub(crate) use announce::Announced;
 pub use announce::Invalidated;
@@ -23,7 +27,9 @@ pub(crate) use limits::SourceLimit;
 pub use limits::SourceLimits;
 pub(crate) use load::{Answer, LoadFuture, Loader};
 pub(crate) use nested::LoadState;
+pub(crate) use replica::SharedHoldOff;
 pub(crate) use scope::{Scope, ValueCodec};
+pub use session::Reached;
 pub(crate) use tiers::Tier;
 use tiers::Turns;
 
@@ -35,10 +41,11 @@ use announce::Queue;
 use flights::Flights;
 use follow::Following;
 use larder_core::port::{Journal, Nanos};
-use larder_core::{Confirmed, Fences, Verdict, seeded_bug};
+use larder_core::{Confirmed, Fences, Orphans, Verdict, seeded_bug};
+use session::Strangers;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +66,11 @@ pub(crate) struct Engine {
     turn: tokio::sync::Mutex<()>,
     following: Following,
     queue: Queue,
+    strangers: Strangers,
+    orphans: Mutex<Orphans>,
+    hold_offs: Mutex<Vec<SharedHoldOff>>,
+    /// The largest bound a region of this namespace has, in any process.
+    pub(crate) bound_max: Nanos,
     bound_min: AtomicU64,
     tightened: Arc<Notify>,
     store_writes: Arc<Semaphore>,
@@ -77,6 +89,7 @@ pub(crate) struct Parts {
     pub(crate) tiers: Vec<Tier>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) targets_max: usize,
+    pub(crate) bound_max: Nanos,
     pub(crate) runtime: Runtime,
     pub(crate) seed: u64,
 }
@@ -94,6 +107,10 @@ impl Engine {
             turn: tokio::sync::Mutex::default(),
             following: Following::default(),
             queue: Queue::default(),
+            strangers: Strangers::default(),
+            orphans: Mutex::default(),
+            hold_offs: Mutex::default(),
+            bound_max: parts.bound_max,
             // Without bounded regions the journal is still looked at every 10 s.
             bound_min: AtomicU64::new(30_000_000_000),
             tightened: Arc::default(),
@@ -125,12 +142,17 @@ impl Engine {
         (scope.bound.admit(confirmed, verdict, now), now)
     }
 
-    /// Uniform in `0.0..1.0`; SplitMix64 (Steele, Lea, Flood 2014).
+    /// Uniform in `0.0..1.0`.
     fn random(&self) -> f64 {
+        (self.random_bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood 2014).
+    fn random_bits(&self) -> u64 {
         let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z >> 11) as f64 / (1u64 << 53) as f64
+        z ^ (z >> 31)
     }
 
     /// Runs work in the background until it is done or the engine is stopped.
@@ -210,6 +232,7 @@ impl Engine {
             renewals_failed: self.following.failed.load(Ordering::Relaxed),
             resyncs: self.following.resyncs.load(Ordering::Relaxed),
             queued: self.queue.len() as u64,
+            intents_open: self.fences.open_intents().len() as u64,
             last_error: self.following.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

@@ -220,6 +220,7 @@ impl Engine {
         let times = times.on_clock(ns(self.time.wall_ms()), self.time.now());
         // A wall clock that was set back must not prolong a life: nothing is younger than now.
         let late = times.created.saturating_sub(self.time.now());
+        let late = if seeded_bug!("wall_clock_prolongs_life") { 0 } else { late };
         let back = |t: Nanos| t.saturating_sub(late);
         Times {
             created: back(times.created),

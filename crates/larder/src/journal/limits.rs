@@ -9,6 +9,14 @@ pub const RECORD_BYTES_MAX: usize = 16 << 20;
 /// How many records a journal keeps of each namespace unless told otherwise.
 pub const RECORDS_MAX_DEFAULT: u64 = 100_000;
 
+/// How many intents may be open in one namespace.
+pub const INTENTS_MAX: usize = 1000;
+
+/// Why an intent is not opened.
+pub(crate) fn too_many_intents() -> JournalError {
+    JournalError::refused(format!("{INTENTS_MAX} intents are open; expected fewer before another is opened"))
+}
+
 /// Why a list of targets makes no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unfit {

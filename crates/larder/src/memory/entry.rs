@@ -7,11 +7,11 @@
 use larder_core::expiry::Times;
 use larder_core::plan::RefreshGate;
 use larder_core::port::Nanos;
+use larder_core::sync::AtomicU64;
 use larder_core::{Birth, Dependencies, Tag};
 use std::any::Any;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 /// An entry of any type; what the engine and the memory tier pass around as `Arc<Entry>`.
 pub(crate) type Entry = dyn Cached;

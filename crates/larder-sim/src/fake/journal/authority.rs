@@ -3,16 +3,20 @@
 use super::outbox::Outbox;
 use crate::sched::{Sim, Time};
 use larder_core::port::{History, JournalError, Page};
-use larder_core::{Cause, Epoch, Link, Record, Target, seeded_bug};
-use std::collections::VecDeque;
+use larder_core::{Act, Cause, Epoch, Intent, IntentId, Link, Record, Target, seeded_bug};
+use std::collections::{BTreeMap, VecDeque};
 
 pub(crate) struct Authority {
     oldest: Link,
+    /// The intents open as of the oldest place; the records after it say what became of them, and of others.
+    open_at_oldest: BTreeMap<IntentId, Intent>,
     records: VecDeque<(Time, Record)>,
     retention: usize,
     pub(super) outbox: Outbox,
     pub(super) is_sequencing: bool,
     pub(crate) appended: u64,
+    /// How often it was read.
+    pub(crate) pages: u64,
 }
 
 impl Authority {
@@ -20,11 +24,13 @@ impl Authority {
         let oldest = Link { epoch: Epoch::new(epoch), position: 0, nonce: 0 };
         Authority {
             oldest,
+            open_at_oldest: BTreeMap::new(),
             records: VecDeque::new(),
             retention: usize::MAX,
             outbox: Outbox::default(),
             is_sequencing: false,
             appended: 0,
+            pages: 0,
         }
     }
 
@@ -37,10 +43,18 @@ impl Authority {
     }
 
     pub(super) fn history(&self) -> History {
-        History { oldest: self.oldest, head: self.head() }
+        History { oldest: self.oldest, head: self.head(), open: self.open().into_values().collect() }
     }
 
-    pub(super) fn page(&self, after: Link, limit: usize) -> Result<Page, JournalError> {
+    /// The intents open as of the head.
+    pub(crate) fn open(&self) -> BTreeMap<IntentId, Intent> {
+        let mut open = self.open_at_oldest.clone();
+        self.records.iter().for_each(|(_, record)| note_intent(&mut open, record));
+        open
+    }
+
+    pub(super) fn page(&mut self, after: Link, limit: usize) -> Result<Page, JournalError> {
+        self.pages += 1;
         let head = self.head();
         if after.epoch != head.epoch {
             return Err(JournalError::diverged("another epoch"));
@@ -67,11 +81,11 @@ impl Authority {
         Ok(Page { records, head })
     }
 
-    pub(super) fn append(&mut self, targets: Vec<Target>, cause: Cause, sim: &Sim) -> Link {
+    pub(super) fn append(&mut self, act: Act, targets: Vec<Target>, cause: Cause, sim: &Sim) -> Link {
         let nonce = sim.draw(|rng| rng.u64(1..));
         let head = self.head();
         let link = Link { position: head.position + 1, nonce, ..head };
-        self.records.push_back((sim.now(), Record { link, targets, cause }));
+        self.records.push_back((sim.now(), Record { link, act, targets, cause }));
         self.appended += 1;
         self.keep(self.retention);
         link
@@ -79,7 +93,7 @@ impl Authority {
 
     /// A record by the application's recovery, from outside of the cluster.
     pub(crate) fn append_repair(&mut self, targets: Vec<Target>, sim: &Sim) {
-        self.append(targets, Cause::new("repair"), sim);
+        self.append(Act::Invalidate, targets, Cause::new("repair"), sim);
     }
 
     /// Forgets all but the newest records.
@@ -87,6 +101,7 @@ impl Authority {
         while self.records.len() > records {
             if let Some((_, dropped)) = self.records.pop_front() {
                 self.oldest = dropped.link;
+                note_intent(&mut self.open_at_oldest, &dropped);
             }
         }
     }
@@ -104,6 +119,7 @@ impl Authority {
     pub(crate) fn begin_epoch(&mut self, sim: &Sim) {
         let (epoch, nonce) = sim.draw(|rng| (rng.u128(..), rng.u64(1..)));
         let position = self.head().position;
+        self.open_at_oldest = self.open();
         self.records.clear();
         self.oldest = Link { epoch: Epoch::new(epoch), position, nonce };
     }
@@ -138,7 +154,7 @@ impl Authority {
         !std::mem::replace(&mut self.is_sequencing, true)
     }
 
-    pub(super) fn outbox_is_empty(&self) -> bool {
+    pub(crate) fn outbox_is_empty(&self) -> bool {
         self.outbox.is_empty()
     }
 
@@ -151,8 +167,18 @@ impl Authority {
         let taken = self.outbox.take(ids);
         let moved = taken.len();
         for (targets, cause) in taken {
-            self.append(targets, cause, sim);
+            self.append(Act::Invalidate, targets, cause, sim);
         }
         moved
+    }
+}
+
+fn note_intent(open: &mut BTreeMap<IntentId, Intent>, record: &Record) {
+    match record.act {
+        Act::Invalidate => {}
+        Act::Open { intent: id, lasts } => {
+            open.entry(id).or_insert(Intent { id, lasts, targets: record.targets.as_slice().into() });
+        }
+        Act::Close { intent } => drop(open.remove(&intent)),
     }
 }

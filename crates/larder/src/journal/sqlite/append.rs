@@ -3,9 +3,9 @@
 //! Shared by the journal's writer thread and by the outbox, on the application's own connection.
 
 use super::schema::{self, Fault};
-use crate::journal::limits::{RECORDS_MAX_DEFAULT, random_epoch, random_nonce};
+use crate::journal::limits::{INTENTS_MAX, RECORDS_MAX_DEFAULT, random_epoch, random_nonce};
 use crate::sqlite::if_there;
-use larder_core::{Epoch, Link};
+use larder_core::{Act, Epoch, Link};
 use rusqlite::{Connection, params};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,8 +24,14 @@ RETURNING epoch, position, oldest_position,
 
 // A row may be there already only when someone tampered with the head; the head decides.
 const INSERT: &str = "
-INSERT OR REPLACE INTO main.larder_journal(namespace, position, nonce, targets, cause, at_ms)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+INSERT OR REPLACE INTO main.larder_journal(namespace, position, nonce, targets, cause, at_ms, kind, intent, lasts_ms)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+
+const OPEN: &str = "
+INSERT INTO main.larder_intents(namespace, intent, lasts_ms, targets) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT(namespace, intent) DO NOTHING";
+
+const CLOSE: &str = "DELETE FROM main.larder_intents WHERE namespace = ?1 AND intent = ?2";
 
 const CREATE_HEAD: &str = "
 INSERT INTO main.larder_head(namespace, epoch, position, nonce, oldest_position, oldest_nonce)
@@ -58,6 +64,7 @@ struct Advanced {
 pub(crate) fn append(
     connection: &Connection,
     namespace: &str,
+    act: Act,
     targets: &[u8],
     cause: &str,
 ) -> Result<Link, Fault> {
@@ -72,18 +79,42 @@ pub(crate) fn append(
         }
     };
     schema::check_version(head.version)?;
+    if !schema::is_current(head.version) {
+        schema::ensure(connection)?;
+    }
+    let (kind, intent, lasts_ms) = act.to_numbers();
+    let (intent, lasts_ms) = (intent.cast_signed(), i64::try_from(lasts_ms).unwrap_or(i64::MAX));
     connection.prepare_cached(INSERT)?.execute(params![
         namespace,
         head.position,
         nonce.cast_signed(),
         targets,
         cause,
-        now_ms()
+        now_ms(),
+        kind,
+        intent,
+        lasts_ms
     ])?;
+    match act {
+        Act::Invalidate => {}
+        Act::Open { .. } => {
+            connection.prepare_cached(OPEN)?.execute(params![namespace, intent, lasts_ms, targets])?;
+        }
+        Act::Close { .. } => {
+            connection.prepare_cached(CLOSE)?.execute(params![namespace, intent])?;
+        }
+    }
     if head.position % TRIM_EVERY == 0 {
         trim(connection, namespace, &head)?;
     }
     Ok(Link { epoch: head.epoch, position: head.position.cast_unsigned(), nonce })
+}
+
+/// Whether another intent may be opened. Reads: for a transaction that holds the write lock.
+pub(super) fn may_open(connection: &Connection, namespace: &str) -> Result<bool, Fault> {
+    let sql = "SELECT count(*) FROM main.larder_intents WHERE namespace = ?1";
+    let count = connection.prepare_cached(sql).and_then(|mut s| s.query_row([namespace], |row| row.get(0)));
+    Ok(if_there::<i64>(count)?.unwrap_or(0) < INTENTS_MAX as i64)
 }
 
 /// The head of a namespace, which is created when there is none.

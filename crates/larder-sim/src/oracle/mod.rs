@@ -3,10 +3,13 @@
 //! It knows the true time of everything and the whole history of every row. It never looks into a cache. Beside mistakes
 //! it counts what a run has seen, since a run in which nothing was cached or nothing was stale proves nothing.
 
+mod levels;
+
 use crate::fake::{Database, RowId, Seen, State};
-use crate::options::Options;
+use crate::options::{Options, REPLICA_LAG_MAX};
 use crate::sched::{MS, NodeId, Time};
 use larder::{Freshness, Source};
+use levels::{Least, Levels};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -20,6 +23,15 @@ pub(crate) enum Region {
     Safe,
     /// Built from entries of `Bounded`.
     Sums,
+    /// Loaded from a replica that lags.
+    Lagging,
+}
+
+impl Region {
+    /// Whether guards and waits reach it.
+    pub(crate) fn is_strong(self) -> bool {
+        !matches!(self, Region::Eventual | Region::Lagging)
+    }
 }
 
 /// One answer about one row.
@@ -35,6 +47,8 @@ pub(crate) struct Answer {
     /// Unknown when absent: absence says nothing about itself.
     pub(crate) source: Option<Source>,
     pub(crate) freshness: Freshness,
+    /// What the session it belongs to has seen already.
+    pub(crate) session: Option<u64>,
 }
 
 /// A promise that was not kept.
@@ -77,27 +91,16 @@ impl Witnessed {
 }
 
 pub(crate) struct Oracle {
-    bound: Time,
-    /// For each row, versions that are safe, rising, with the time from which they are.
-    safe: Vec<Vec<(Time, u64)>>,
-    /// For each row, the newest version that a node itself has invalidated everything before.
-    own: BTreeMap<(RowId, NodeId), (Time, u64)>,
-    /// Faults are long over: levels make no difference any more.
-    settled_at: Option<Time>,
+    levels: Levels,
     looked: Vec<NodeId>,
-    pub(crate) violations: Vec<Violation>,
+    violations: Vec<Violation>,
     pub(crate) witnessed: Witnessed,
 }
 
 impl Oracle {
     pub(crate) fn new(options: &Options) -> Self {
-        let bound = options.bound_ns();
         Oracle {
-            // Clocks may drift by 200 parts in a million.
-            bound: bound + bound / 2000 + 10_000,
-            safe: vec![vec![(0, 0)]; options.rows as usize],
-            own: BTreeMap::new(),
-            settled_at: None,
+            levels: Levels::new(options.bound_ns(), REPLICA_LAG_MAX, options.rows as usize),
             looked: Vec::new(),
             violations: Vec::new(),
             witnessed: Witnessed::default(),
@@ -111,56 +114,39 @@ impl Oracle {
             return;
         }
         version.safe_at = Some(now);
-        let safe = &mut self.safe[row.0 as usize];
-        if safe.last().is_none_or(|(_, newest)| *newest < n) {
-            safe.push((now, n));
-        }
+        self.levels.safe[row.0 as usize].add(now, n);
     }
 
     /// A node has announced an invalidation, recorded or queued: its own reads see the write from here on.
     pub(crate) fn announced(&mut self, database: &Database, node: NodeId, row: RowId, n: u64, now: Time) {
         // Lost in a failover before it was announced: there is nothing to see.
-        if !matches!(database.row(row).versions[n as usize].state, State::Visible(_)) {
-            return;
-        }
-        let own = self.own.entry((row, node)).or_insert((now, n));
-        if own.1 < n {
-            *own = (now, n);
+        if matches!(database.row(row).versions[n as usize].state, State::Visible(_)) {
+            self.levels.announced(node, row, n, now);
         }
     }
 
     /// A node died, and what it had fenced with it.
     pub(crate) fn forget_own(&mut self, node: NodeId) {
-        self.own.retain(|(_, of), _| *of != node);
+        self.levels.forget_own(node);
     }
 
     /// Versions were lost.
     pub(crate) fn failed_over(&mut self, database: &Database) {
-        for (at, safe) in self.safe.iter_mut().enumerate() {
-            let versions = &database.rows[at].versions;
-            safe.retain(|(_, n)| matches!(versions[*n as usize].state, State::Visible(_)));
-        }
-        self.own.clear();
+        self.levels.failed_over(database);
     }
 
-    /// Records of writes since then were lost: they bind nobody any more.
+    /// Records of writes since then were lost.
     pub(crate) fn records_lost(&mut self, since: Time) {
-        for safe in &mut self.safe {
-            safe.retain(|(at, _)| *at < since || *at == 0);
-        }
-        self.own.clear();
+        self.levels.records_lost(since);
     }
 
     /// Everything is well and repaired: from here on, what the primary shows is what must be served, at every level.
     pub(crate) fn settle(&mut self, database: &Database, now: Time) {
-        if self.settled_at.is_none() {
-            self.settled_at = Some(now);
-            for (at, row) in database.rows.iter().enumerate() {
-                // As if written long ago: no bound excuses less any more.
-                self.safe[at].retain(|(_, n)| *n < row.current);
-                self.safe[at].push((now.saturating_sub(self.bound), row.current));
-            }
-        }
+        self.levels.settle(database, now);
+    }
+
+    pub(crate) fn has_violations(&self) -> bool {
+        !self.violations.is_empty()
     }
 
     /// A node has served the newest of everything, or was blamed for not doing so.
@@ -173,18 +159,12 @@ impl Oracle {
         &self.looked
     }
 
-    /// The newest version safe at that time.
-    fn floor(&self, row: RowId, at: Time) -> (Time, u64) {
-        let safe = &self.safe[row.0 as usize];
-        safe.iter().rev().find(|(since, _)| *since <= at).copied().unwrap_or((0, 0))
-    }
-
     /// Judges one answer.
     pub(crate) fn judge(&mut self, database: &Database, answer: &Answer) {
         self.count(answer);
         let versions = &database.row(answer.row).versions;
         let is_fallback = matches!(answer.freshness, Freshness::OriginFailed | Freshness::OriginSlow);
-        let least = self.least(answer, is_fallback);
+        let least = self.levels.least(answer);
         match answer.seen {
             Some(seen) => {
                 if seen.row != answer.row.0 || seen.tenant != database.tenant_of(answer.row) {
@@ -196,7 +176,10 @@ impl Oracle {
                 if let Some((promise, what)) = self.unfit(answer, is_fallback, version.state, seen.version) {
                     return self.blame(promise, answer, what);
                 }
-                self.compare(answer, versions.len() as u64, seen.version, least);
+                self.compare(answer, seen.version, least);
+                if database.is_guarded(answer.row) && !is_fallback && answer.region.is_strong() {
+                    self.levels.shown(answer.row, seen.version, answer.ended);
+                }
             }
             None => {
                 let newest = versions.len() as u64;
@@ -214,19 +197,6 @@ impl Oracle {
                 }
             }
         }
-    }
-
-    /// The promise that binds a read, since when, and to which version at least.
-    fn least(&self, answer: &Answer, is_fallback: bool) -> Option<(&'static str, Time, u64)> {
-        let own = self.own.get(&(answer.row, answer.node)).filter(|(at, _)| *at <= answer.begun);
-        let own = own.map(|(at, n)| ("a node sees its own writes", *at, *n));
-        let is_settled = self.settled_at.is_some_and(|at| at <= answer.begun);
-        let is_bounded = (answer.region != Region::Eventual && !is_fallback) || is_settled;
-        let bound = is_bounded.then(|| {
-            let (at, n) = self.floor(answer.row, answer.begun.saturating_sub(self.bound));
-            ("the bound", at, n)
-        });
-        [own, bound].into_iter().flatten().max_by_key(|(_, _, n)| *n)
     }
 
     /// Why this version must not be seen by this read at all.
@@ -247,7 +217,7 @@ impl Oracle {
             State::Aborted => Some(("no aborted value", format!("version {n}"))),
             State::Lost(at) => {
                 let is_bounded = answer.region != Region::Eventual && !is_fallback;
-                let is_old = at + self.bound < answer.begun && is_bounded;
+                let is_old = at + self.levels.lost_after(answer.region) < answer.begun && is_bounded;
                 is_old.then(|| {
                     ("no lost value", format!("version {n}, lost {} ms before", (answer.begun - at) / MS))
                 })
@@ -255,7 +225,7 @@ impl Oracle {
         }
     }
 
-    fn compare(&mut self, answer: &Answer, known: u64, n: u64, least: Option<(&'static str, Time, u64)>) {
+    fn compare(&mut self, answer: &Answer, n: u64, least: Option<Least>) {
         if let Some((promise, since, least)) = least
             && n < least
         {
@@ -266,16 +236,12 @@ impl Oracle {
                 format!("version {n}; {least} was acknowledged {late} ms before"),
             );
         }
-        let (_, newest) = self.floor(answer.row, answer.begun);
-        if n < newest {
-            // Since when it was stale: when the first newer version was acknowledged.
-            let safe = &self.safe[answer.row.0 as usize];
-            let since = safe.iter().find(|(_, other)| *other > n).map_or(answer.begun, |(at, _)| *at);
-            let age_ms = answer.begun.saturating_sub(since) / MS;
+        let safe = &self.levels.safe[answer.row.0 as usize];
+        if let Some(since) = safe.overtaken(n).filter(|since| *since <= answer.begun) {
+            let age_ms = (answer.begun - since) / MS;
             self.witnessed.stale_within_bound += 1;
             *self.witnessed.staleness_ms.entry(age_ms.next_power_of_two()).or_default() += 1;
         }
-        debug_assert!(n < known);
     }
 
     fn count(&mut self, answer: &Answer) {

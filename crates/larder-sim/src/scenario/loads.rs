@@ -35,7 +35,6 @@ fn thundering_herd(seed: u64) -> Played {
         stage.world.payloads().wipe();
         let a = stage.restart(&a).await;
         let before = stage.world.database().reads;
-        stage.world.database().loading_most.clear();
         let readers: Vec<_> = (0..600).map(|n| stage.begin_read(&a, Kind::Bounded, RowId(n % 60))).collect();
         for reader in readers {
             stage.expect(!reader.done().await.failed, "every reader is served");

@@ -114,10 +114,10 @@ fn follower_without_a_lease(seed: u64) -> Played {
         |options| options.bound_ms = 300,
         |stage| async move {
             let [a, b] = stage.nodes().await;
-            stage.hold_next_load(&a, 2000);
+            stage.hold_next_load(&a, 1500);
             let leading = stage.begin_read(&a, Kind::Bounded, ROW);
             stage.held().await;
-            stage.cut(&a, Service::Journal, 1500);
+            stage.cut(&a, Service::Journal, 5000);
             let version = stage.write(&b, ROW).await;
             stage.past_the_bound().await;
             let following = stage.begin_read(&a, Kind::Bounded, ROW);

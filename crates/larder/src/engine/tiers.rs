@@ -200,7 +200,7 @@ impl Engine {
         let dependencies = self.fences.dependencies(&scope.path_of(key), tags, also);
         Some(value.file(Rest {
             dependencies,
-            times: self.local_times(scope, &envelope.head),
+            times: self.local_times(scope, &envelope.head)?,
             gate: Default::default(),
             born,
             tags: tags.as_slice().into(),
@@ -209,7 +209,8 @@ impl Engine {
         }))
     }
 
-    fn local_times(&self, scope: &Scope, head: &EnvelopeHead) -> Times {
+    /// The entry's times on this node's clock. `None` when its age is anybody's guess.
+    fn local_times(&self, scope: &Scope, head: &EnvelopeHead) -> Option<Times> {
         let ns = |ms: u64| ms.saturating_mul(MS);
         let (created, soft) = (ns(head.created_ms), ns(head.soft_ms));
         let refresh = match scope.policy.expiry.refresh_ahead {
@@ -220,15 +221,18 @@ impl Engine {
         let times = times.on_clock(ns(self.time.wall_ms()), self.time.now());
         // A wall clock that was set back must not prolong a life: nothing is younger than now.
         let late = times.created.saturating_sub(self.time.now());
-        let late = if seeded_bug!("wall_clock_prolongs_life") { 0 } else { late };
+        // Further ahead than it may live: read again and again, it would begin to live anew each time.
+        if late > times.soft.saturating_sub(times.created) && !seeded_bug!("wall_clock_prolongs_life") {
+            return None;
+        }
         let back = |t: Nanos| t.saturating_sub(late);
-        Times {
+        Some(Times {
             created: back(times.created),
             refresh: back(times.refresh),
             soft: back(times.soft),
             hard: back(times.hard),
             end: back(times.end),
-        }
+        })
     }
 
     /// Writes an entry to all stores in the background. Entries that cannot be stored, or do not fit into the

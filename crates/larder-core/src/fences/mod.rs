@@ -237,7 +237,6 @@ impl Fences {
             }
             Act::Close { intent } => {
                 let local = self.raise_all(&record.targets);
-                interleave::point();
                 self.close_intent(intent);
                 local
             }

@@ -351,7 +351,7 @@ impl Engine {
         let dependencies = self.fences.dependencies(&scope.path_of(key), &[], &[]);
         // Called under the lock of the flights.
         interleave::locked(|| {
-            self.fences.check_local(local, &dependencies, &Default::default(), || scope.path_of(key))
+            self.fences.check_local(|| local, &dependencies, &Default::default(), || scope.path_of(key))
         })
     }
 

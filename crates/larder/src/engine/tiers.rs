@@ -198,22 +198,27 @@ impl Engine {
         let born = self.fences.locate(*stamp);
         let born = if seeded_bug!("promotion_restamps") { self.fences.birth().or(born) } else { born };
         let dependencies = self.fences.dependencies(&scope.path_of(key), tags, also);
-        Some(value.file(Rest {
-            dependencies,
-            times: self.local_times(scope, &envelope.head)?,
-            gate: Default::default(),
-            born,
-            tags: tags.as_slice().into(),
-            unnamable: false,
-            value_bytes: envelope.content.raw_bytes(),
-        }))
+        Some(value.file(
+            key,
+            Rest {
+                dependencies,
+                times: self.local_times(scope, &envelope.head, envelope.content)?,
+                gate: Default::default(),
+                born,
+                tags: tags.as_slice().into(),
+                unnamable: false,
+                value_bytes: envelope.content.raw_bytes(),
+            },
+        ))
     }
 
     /// The entry's times on this node's clock. `None` when its age is anybody's guess.
-    fn local_times(&self, scope: &Scope, head: &EnvelopeHead) -> Option<Times> {
+    fn local_times(&self, scope: &Scope, head: &EnvelopeHead, content: Content<'_>) -> Option<Times> {
         let ns = |ms: u64| ms.saturating_mul(MS);
         let (created, soft) = (ns(head.created_ms), ns(head.soft_ms));
-        let refresh = match scope.policy.expiry.refresh_ahead {
+        // Absence is not refreshed ahead, wherever it is remembered.
+        let is_value = content != Content::Absent;
+        let refresh = match scope.policy.expiry.refresh_ahead.filter(|_| is_value) {
             Some(fraction) => created.saturating_add((soft.saturating_sub(created) as f64 * fraction) as u64),
             None => soft,
         };

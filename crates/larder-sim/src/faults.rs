@@ -200,7 +200,7 @@ async fn tail_loss(world: World) {
     let lost = world.sim().draw(|rng| rng.usize(1..6));
     let since = world.authority().lose_tail(lost);
     if let Some(since) = since {
-        world.oracle().records_lost(since);
+        world.oracle().records_lost(since, world.sim().now());
         world.note(NodeId::WORLD, || format!("the journal lost {lost} records"));
     }
 }

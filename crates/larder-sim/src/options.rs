@@ -82,7 +82,11 @@ impl Options {
             ttl_ms: *pick(&mut rng, &[500, 5_000, 60_000]),
             ops_per_s: *pick(&mut rng, &[300, 1000]),
             write_share: *pick(&mut rng, &[0.02, 0.1, 0.3]),
-            capture: *pick(&mut rng, &[Capture::Outbox, Capture::Direct, Capture::Both]),
+            capture: match pick(&mut rng, &[Capture::Outbox, Capture::Direct, Capture::Both]) {
+                // A journal that lives in the data's own database loses nothing alone.
+                _ if faults.contains(&Fault::JournalTailLoss) => Capture::Direct,
+                capture => *capture,
+            },
             store: rng.f64() < 0.85,
             faulty_ms: 20_000,
             quiet_ms: 14_000,

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// The first part of the string, and the version of all of it.
 const VERSION: &str = "l1";
 
-/// A place in the history of one namespace. As a string: letters, digits and dashes, at most 77 of them, fit for an
+/// A place in the history of one namespace. As a string: letters, digits and dashes, at most 78 of them, fit for an
 /// HTTP header, a cookie or a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token {

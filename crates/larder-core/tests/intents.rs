@@ -8,7 +8,7 @@ use larder_core::{
     Act, Birth, Cause, Epoch, Fences, Intent, IntentId, Link, Orphans, Path, Pattern, Record, Tag, Target,
     Tenant, Verdict, key, outwait, tag,
 };
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const LASTS: Duration = Duration::from_secs(10);
@@ -163,6 +163,44 @@ fn records_replayed_up_to_the_head_agree_with_what_was_open_there() {
     node.apply(&record(2, open(5), &mine)).unwrap();
     node.apply(&record(3, close(6), &other)).unwrap();
     assert_eq!(node.open_intents(), [intent(5, &mine)]);
+}
+
+/// A write is acknowledged when its closing record is appended; a reader that begins then may meet this node in the middle
+/// of applying it. It must find the intent, or what the record raised: never neither. Once the applying is made long (the
+/// record names much before the key), once the look (the entry depends on much besides the key).
+#[test]
+fn no_reader_finds_the_intent_gone_before_what_its_closing_raised() {
+    let fillers: Vec<Target> = (0..4_000u64).map(|n| Target::tag(tag!["filler", n])).collect();
+    let tags: Vec<Tag> = (0..4_000u64).map(|n| tag!["other", n]).collect();
+    for (fillers, tags) in [(&fillers[..], &[][..]), (&[][..], &tags[..])] {
+        for _ in 0..40 {
+            let node = Fences::new(7, 1 << 14);
+            node.adopt(link(1, 0), &[]);
+            let targets = [fillers, &[Target::key("r", key!["a"])]].concat();
+            node.apply(&record(1, open(5), &targets)).unwrap();
+            // Loaded under the intent: from before the write, as far as anyone knows.
+            let dependencies = node.dependencies(&path("a"), tags, &[]);
+            let born = node.birth().unwrap();
+            let looks = AtomicU64::new(0);
+            std::thread::scope(|scope| {
+                let reader = scope.spawn(|| {
+                    loop {
+                        let verdict = node.check(born, &dependencies, &AtomicU64::new(0), || path("a"));
+                        looks.fetch_add(1, Ordering::Relaxed);
+                        assert!(!verdict.is_fresh(), "served in the middle of a commit");
+                        if verdict == Verdict::Invalidated {
+                            return;
+                        }
+                    }
+                });
+                while looks.load(Ordering::Relaxed) < 3 {
+                    std::hint::spin_loop();
+                }
+                node.apply(&record(2, close(5), &targets)).unwrap();
+                reader.join().unwrap();
+            });
+        }
+    }
 }
 
 /// A new history replaces what is open by what the authority says is open.

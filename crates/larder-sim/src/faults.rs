@@ -68,7 +68,7 @@ pub(crate) fn start(world: &World, cluster: &Cluster, rt: NodeRuntime) {
 async fn last_look(node: Node) {
     let world = node.world.clone();
     let options = world.options();
-    let at = options.healed_at() + 8 * SECOND + options.bound_ns();
+    let at = options.last_look_at();
     world.sim().sleep(std::time::Duration::from_nanos(at.saturating_sub(world.sim().now()))).await;
     world.oracle().settle(&world.database(), world.sim().now());
     app::sweep(&node).await;

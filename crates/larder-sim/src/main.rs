@@ -1,34 +1,57 @@
 //! The command `larder-sim`: simulate, hunt seeded bugs, check the model. Never published.
+//!
+//! From the ground: `sched` (time and tasks), `fake` and `world` (what a cluster talks to), `node` and `app` (a cluster
+//! and its users), `faults` and `oracle` (what goes wrong, and what must hold all the same), `run` (one run); on top of
+//! it `campaign`, `shrink`, `hunt` and `report`. Only `console` prints.
 
 mod app;
+mod args;
+mod attempt;
+mod campaign;
+mod console;
 mod fake;
 mod fault;
 mod faults;
+mod hunt;
 mod model;
 mod node;
 mod options;
 mod oracle;
+mod overrides;
+mod report;
 mod run;
 mod sched;
+mod shrink;
+mod signals;
+mod simulate;
+mod story;
+mod tally;
 mod world;
 
+use args::{Cli, Command, RunArgs};
+use clap::Parser;
+use signals::Interrupt;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let n: u64 = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(5);
-    let from: u64 = std::env::args().nth(2).and_then(|n| n.parse().ok()).unwrap_or(1);
-    for seed in from..from + n {
-        let outcome = run::run(&options::Options::drawn(seed), std::env::var("T").is_ok());
-        for l in &outcome.trace {
-            println!("{l}");
-        }
-        println!(
-            "{seed} {:?} {:?} steps {} fp {:x} {:?}",
-            outcome.took, outcome.simulated, outcome.steps, outcome.fingerprint, outcome.witnessed
-        );
-        for v in &outcome.violations {
-            println!("   {v:?}");
-        }
+    let cli = Cli::parse();
+    match cli.command {
+        Some(Command::Model(_)) => model::run(),
+        None => attack(&cli.run),
     }
-    ExitCode::SUCCESS
+}
+
+fn attack(args: &RunArgs) -> ExitCode {
+    attempt::keep_panics();
+    let interrupt = Interrupt::listen();
+    if args.seeded_bugs {
+        return hunt::hunt(args, &interrupt);
+    }
+    if args.speed {
+        return simulate::speed(args, &interrupt);
+    }
+    if args.trace {
+        return simulate::trace(args);
+    }
+    simulate::campaign(args, &interrupt)
 }

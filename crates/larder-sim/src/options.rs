@@ -9,7 +9,7 @@ use serde::Serialize;
 pub(crate) const REPLICA_LAG_MAX: u64 = 2500 * MS;
 
 /// How invalidations reach the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Capture {
     /// With the data, in its transaction.
@@ -18,6 +18,17 @@ pub(crate) enum Capture {
     Direct,
     /// Each write as it likes.
     Both,
+}
+
+impl Capture {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Capture::Outbox => "outbox",
+            Capture::Direct => "direct",
+            Capture::Both => "both",
+        }
+    }
 }
 
 /// The options of a run. All follow from the seed, unless the command line says otherwise.
@@ -121,6 +132,16 @@ impl Options {
     /// When faults stop.
     pub(crate) fn healed_at(&self) -> u64 {
         SECOND + self.faulty_ms * MS
+    }
+
+    /// When nodes look at everything for the last time.
+    pub(crate) fn last_look_at(&self) -> u64 {
+        self.healed_at() + 8 * SECOND + self.bound_ns()
+    }
+
+    /// Whether the run lasts until long after that.
+    pub(crate) fn has_last_look(&self) -> bool {
+        self.ends_at() >= self.last_look_at() + 2 * SECOND
     }
 
     pub(crate) fn ends_at(&self) -> u64 {

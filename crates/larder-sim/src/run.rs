@@ -11,6 +11,7 @@ use larder_core::interleave;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What came of a run.
@@ -31,7 +32,31 @@ pub(crate) struct Outcome {
     pub(crate) trace: Vec<String>,
 }
 
+/// What others may see and ask of a run that is under way.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    /// How far simulated time has come, in nanoseconds.
+    pub(crate) simulated: AtomicU64,
+    /// End early, with what there is.
+    pub(crate) stop: AtomicBool,
+}
+
 impl Outcome {
+    /// Of a run that came to no end of its own.
+    pub(crate) fn broken(options: Options, violation: Violation) -> Self {
+        Outcome {
+            options,
+            violations: vec![violation],
+            witnessed: Witnessed::default(),
+            faults: BTreeMap::new(),
+            simulated: Duration::ZERO,
+            took: Duration::ZERO,
+            steps: 0,
+            fingerprint: 0,
+            trace: Vec::new(),
+        }
+    }
+
     pub(crate) fn passed(&self) -> bool {
         self.violations.is_empty()
     }
@@ -39,6 +64,11 @@ impl Outcome {
 
 /// Runs one world from its beginning to its end.
 pub(crate) fn run(options: &Options, traced: bool) -> Outcome {
+    watched(options, traced, &Watch::default())
+}
+
+/// The same, while others look on.
+pub(crate) fn watched(options: &Options, traced: bool, watch: &Watch) -> Outcome {
     let began = Instant::now();
     let world = World::new(options.clone(), traced);
     world.authority().retain(options.retention);
@@ -48,10 +78,13 @@ pub(crate) fn run(options: &Options, traced: bool) -> Outcome {
     }
     faults::unleash(&world, &cluster);
     let hooked = options.has(Fault::Overtake).then(|| Hooked::new(&world));
-    drive(&world);
+    drive(&world, watch);
     drop(hooked);
-    conclude(&world, &cluster);
+    if !watch.stop.load(Ordering::Relaxed) {
+        conclude(&world, &cluster);
+    }
     let sim = world.sim();
+    let fingerprint = sim.draw(|rng| rng.u64(..)) ^ sim.steps() ^ world.oracle().fingerprint();
     let (violations, witnessed) = world.oracle().take();
     let outcome = Outcome {
         options: options.clone(),
@@ -61,7 +94,7 @@ pub(crate) fn run(options: &Options, traced: bool) -> Outcome {
         simulated: Duration::from_nanos(sim.now() - SECOND),
         took: began.elapsed(),
         steps: sim.steps(),
-        fingerprint: sim.draw(|rng| rng.u64(..)) ^ sim.steps(),
+        fingerprint,
         trace: world.take_trace(),
     };
     world.shut_down();
@@ -69,11 +102,12 @@ pub(crate) fn run(options: &Options, traced: bool) -> Outcome {
 }
 
 /// Runs to the end, or a little beyond the first violation: one is enough.
-fn drive(world: &World) {
+fn drive(world: &World, watch: &Watch) {
     let sim = world.sim();
     while sim.now() < world.options().ends_at() {
         sim.run_until((sim.now() + 50 * MS).min(world.options().ends_at()));
-        if world.oracle().has_violations() {
+        watch.simulated.store(sim.now() - SECOND, Ordering::Relaxed);
+        if world.oracle().has_violations() || watch.stop.load(Ordering::Relaxed) {
             return;
         }
     }
@@ -87,7 +121,7 @@ fn conclude(world: &World, cluster: &Cluster) {
     }
     let now = world.sim().now();
     for node in cluster.nodes() {
-        if !oracle.looked().contains(&node) {
+        if world.options().has_last_look() && !oracle.looked().contains(&node) {
             oracle.violation("every node comes back", now, node, None, "no answers at the end".to_owned());
         }
         let most = world.database().loading_most.get(node.index()).copied().unwrap_or(0);

@@ -129,10 +129,6 @@ impl World {
         }
     }
 
-    pub(crate) fn is_traced(&self) -> bool {
-        self.0.trace.is_some()
-    }
-
     pub(crate) fn take_trace(&self) -> Vec<String> {
         self.0.trace.as_ref().map(|trace| std::mem::take(&mut *lock(trace))).unwrap_or_default()
     }

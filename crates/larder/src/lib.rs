@@ -49,8 +49,8 @@ pub use codec::{Codec, CodecError, Compression};
 pub use engine::{Invalidated, Reached, SourceLimits};
 pub use error::{Error, LoadError};
 pub use larder_core::{
-    Cause, Level, Path, Pattern, PatternError, Segment, Segments, Tag, Target, TargetKind, Tenant, ToSegment,
-    Token, TokenError, key, port, tag,
+    Cause, Intent, IntentId, Level, Path, Pattern, PatternError, Segment, Segments, Tag, Target, TargetKind,
+    Tenant, ToSegment, Token, TokenError, key, port, tag,
 };
 pub use memory::{Bytes, Key};
 pub use observe::Stats;

@@ -329,6 +329,30 @@ async fn a_write_that_waits_returns_when_no_node_serves_the_old_value() {
     assert_eq!(read(&far, &rig.origin).await, version);
 }
 
+/// An outbox: the record is there with the data, and nobody has been told. Whoever waits for all nodes then knows that they
+/// have asked.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_all_nodes_after_an_outbox_returns_when_none_serves_the_old_value() {
+    let rig = Rig::new().await;
+    let there = deaf(&rig).await;
+    let far: Region<u64> = there.region("slots", bounded()).unwrap();
+    there.sync().await.unwrap();
+    assert_eq!(read(&far, &rig.origin).await, 1);
+    let version = rig.origin.write();
+    rig.records.append(NS, &target(), &"booked".into()).await.unwrap();
+    let waiting = tokio::spawn({
+        let cache = rig.cache.clone();
+        async move { cache.wait_for_all_nodes().await.unwrap() }
+    });
+    settle().await;
+    rig.lapse(secs(1) - Duration::from_nanos(1));
+    assert_eq!(far.get(key![1]).await.unwrap().map(|found| *found), Some(1));
+    assert!(!waiting.is_finished());
+    rig.pass(WAIT).await;
+    waiting.await.unwrap();
+    assert_eq!(read(&far, &rig.origin).await, version);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_write_that_could_only_be_queued_does_not_wait_and_says_so() {
     let rig = Rig::new().await;

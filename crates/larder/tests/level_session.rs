@@ -66,19 +66,46 @@ async fn a_token_that_was_reached_before_costs_no_question() {
 
 /// An old session: its token is from before what this node began with. A node that began later has everything before.
 #[tokio::test(start_paused = true)]
-async fn a_token_older_than_what_a_node_began_with_is_reached() {
+async fn a_token_older_than_what_a_node_began_with_is_reached_and_one_of_an_older_epoch_is_not_known() {
     let rig = Rig::new().await;
-    let token = rig.cache.token().await.unwrap();
-    rig.records.roll(NS, token.link().epoch).await.unwrap();
-    let rolled = rig.records.history(NS).await.unwrap().head;
-    rig.cache.invalidate([target()]).await.unwrap();
-    let there = rig.another().await;
-    let old = Token::new(NS, Link { position: rolled.position.saturating_sub(1), nonce: 5, ..rolled });
-    if rolled.position > 0 {
-        assert_eq!(there.reach(&old).await.unwrap(), Reached::Applied);
+    for _ in 0..3 {
+        rig.cache.invalidate([target()]).await.unwrap();
     }
-    // Of the epoch before: not known here, so everything is loaded anew.
-    assert_eq!(there.reach(&token).await.unwrap(), Reached::Anew);
+    let before = rig.cache.token().await.unwrap();
+    rig.records.roll(NS, before.link().epoch).await.unwrap();
+    let head = rig.records.history(NS).await.unwrap().head;
+    let there = rig.another().await;
+    let older = Token::new(NS, Link { position: 2, nonce: 5, ..head });
+    assert_eq!(there.reach(&older).await.unwrap(), Reached::Applied);
+    assert_eq!(there.reach(&before).await.unwrap(), Reached::Anew);
+}
+
+/// A node that is behind by a whole epoch finds out by the token.
+#[tokio::test(start_paused = true)]
+async fn a_token_of_a_newer_epoch_makes_a_node_that_is_behind_take_it_up() {
+    let (rig, _here, there, far) = two_nodes(eventual()).await;
+    let old = rig.records.history(NS).await.unwrap().head;
+    rig.records.roll(NS, old.epoch).await.unwrap();
+    let version = rig.origin.write();
+    let token = rig.another().await.invalidate([target()]).await.unwrap().token().unwrap();
+    assert_ne!(token.link().epoch, old.epoch);
+    assert_eq!(there.reach(&token).await.unwrap(), Reached::Applied);
+    assert_eq!(read(&far, &rig.origin).await, version);
+}
+
+/// What a stranger's token made this node distrust is distrusted again after a history was adopted, which forgets fences.
+#[tokio::test(start_paused = true)]
+async fn after_a_new_history_a_lost_token_makes_the_node_load_anew_again() {
+    let (rig, _here, there, far) = two_nodes(eventual()).await;
+    let foreign = Token::new(NS, Link { epoch: Epoch::new(9), position: 1, nonce: 1 });
+    assert_eq!(there.reach(&foreign).await.unwrap(), Reached::Anew);
+    let head = rig.records.history(NS).await.unwrap().head;
+    rig.records.roll(NS, head.epoch).await.unwrap();
+    there.sync().await.unwrap();
+    read(&far, &rig.origin).await;
+    assert!(far.get(key![1]).await.unwrap().is_some());
+    assert_eq!(there.reach(&foreign).await.unwrap(), Reached::Anew);
+    assert!(far.get(key![1]).await.unwrap().is_none());
 }
 
 #[tokio::test(start_paused = true)]

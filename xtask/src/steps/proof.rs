@@ -97,10 +97,23 @@ pub(super) fn model(session: &mut Session<'_>) -> Result<Outcome, Fault> {
     if !ended.well() {
         return Ok(Outcome::of(ended, ""));
     }
-    Ok(match serde_json::from_str::<Value>(&output) {
-        Ok(_) => Outcome::Ok("every property holds".into()),
+    Ok(match serde_json::from_str::<Value>(&output).map(|whole| states(&whole)) {
+        Ok(0) => Outcome::Failed("no field `states` above 0: nothing was explored".into()),
+        Ok(states) => Outcome::Ok(format!("{states} states explored")),
         Err(error) => Outcome::Failed(format!("standard output is not exactly one JSON value: {error}")),
     })
+}
+
+/// The sum of every field `states`, however deep.
+fn states(value: &Value) -> u64 {
+    match value {
+        Value::Array(list) => list.iter().map(states).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| value.as_u64().filter(|_| name == "states").unwrap_or_else(|| states(value)))
+            .sum(),
+        _ => 0,
+    }
 }
 
 /// Seeds that nobody tried before, against the whole mix of faults.
@@ -179,7 +192,15 @@ pub(super) fn booking(session: &mut Session<'_>) -> Result<Outcome, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::executed;
+    use super::{executed, states};
+
+    #[test]
+    fn the_states_of_all_models_are_summed() {
+        let whole =
+            serde_json::json!({ "models": [{ "states": 3, "depth": 9 }, { "runs": [{ "states": 4 }] }] });
+        assert_eq!(states(&whole), 7);
+        assert_eq!(states(&serde_json::json!([])), 0);
+    }
 
     #[test]
     fn inputs_are_summed_over_all_targets() {

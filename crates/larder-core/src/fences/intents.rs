@@ -8,18 +8,18 @@ use super::{Dependencies, Fences, Kind, Patterned};
 use crate::path::Path;
 use crate::record::{Intent, IntentId};
 use crate::target::Target;
+use std::sync::Arc;
 
 /// The intents that are open, and all they name in the form the rule looks names up in.
 #[derive(Default)]
 pub(super) struct Intents {
-    open: Vec<Named>,
+    open: Vec<Arc<Named>>,
     /// The names of all of them, sorted.
     ids: Box<[u64]>,
     everything: bool,
     patterned: bool,
 }
 
-#[derive(Clone)]
 struct Named {
     intent: Intent,
     ids: Vec<u64>,
@@ -28,7 +28,7 @@ struct Named {
 }
 
 impl Intents {
-    fn of(open: Vec<Named>) -> Self {
+    fn of(open: Vec<Arc<Named>>) -> Self {
         let mut ids: Vec<u64> = open.iter().flat_map(|named| named.ids.iter().copied()).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -41,7 +41,7 @@ impl Intents {
     fn with(&self, named: Named) -> Self {
         let mut open = self.open.clone();
         if !open.iter().any(|other| other.intent.id == named.intent.id) {
-            open.push(named);
+            open.push(Arc::new(named));
         }
         Self::of(open)
     }
@@ -82,7 +82,7 @@ impl Fences {
 
     /// Under the chain's lock.
     pub(super) fn replace_intents(&self, open: &[Intent]) {
-        let open = open.iter().map(|intent| self.named(intent.clone())).collect();
+        let open = open.iter().map(|intent| Arc::new(self.named(intent.clone()))).collect();
         self.intents.store(Intents::of(open).into());
     }
 

@@ -132,14 +132,15 @@ impl Fences {
         checked: &AtomicU64,
         key: impl FnOnce() -> Path,
     ) -> Verdict {
-        self.check_local(born.local, dependencies, checked, key)
+        self.check_local(|| born.local, dependencies, checked, key)
     }
 
-    /// [`Fences::check`] for an entry that kept only its local number.
+    /// [`Fences::check`] for an entry that kept only its local number, which is asked for when it matters: it may have
+    /// to be fetched.
     #[inline]
     pub fn check_local(
         &self,
-        born: u64,
+        born: impl FnOnce() -> u64,
         dependencies: &Dependencies,
         checked: &AtomicU64,
         key: impl FnOnce() -> Path,
@@ -148,7 +149,7 @@ impl Fences {
         if checked.load(Ordering::Relaxed) == applied {
             return Verdict::Fresh;
         }
-        let verdict = self.check_all(born, dependencies, key);
+        let verdict = self.check_all(born(), dependencies, key);
         let late = crate::seeded_bug!("checked_as_of_its_end");
         let applied = if late { self.applied.load(Ordering::Acquire) } else { applied };
         if verdict.is_fresh() {

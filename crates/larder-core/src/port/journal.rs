@@ -58,7 +58,8 @@ pub trait Journal: Send + Sync + 'static {
     /// Appends one record of at least one target and returns its place. Dropped, it may still take effect.
     ///
     /// # Errors
-    /// Refused without targets, when they are too large for one record, or when too many intents are open for another;
+    /// Refused without targets, when they are too large for one record, or when an intent of this name, or too many of
+    /// any, are open already;
     /// [`JournalError::is_indeterminate`] when it may or may not have been appended.
     fn record<'a>(
         &'a self,

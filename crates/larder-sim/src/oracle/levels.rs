@@ -97,8 +97,9 @@ impl Levels {
     pub(super) fn failed_over(&mut self, database: &Database) {
         for (at, row) in database.rows.iter().enumerate() {
             let there = |_, n: u64| matches!(row.versions[n as usize].state, State::Visible(_));
-            [&mut self.safe[at], &mut self.everywhere[at], &mut self.shown[at]]
-                .map(|steps| steps.retain(there));
+            for steps in [&mut self.safe[at], &mut self.everywhere[at], &mut self.shown[at]] {
+                steps.retain(there);
+            }
         }
         self.own.clear();
     }

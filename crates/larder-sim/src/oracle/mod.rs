@@ -90,11 +90,20 @@ impl Witnessed {
     }
 }
 
+impl Violation {
+    /// One that was seen from outside of the simulated world.
+    pub(crate) fn outside(promise: &'static str, what: String) -> Self {
+        Violation { promise, at: 0.0, node: NodeId::WORLD.to_string(), row: None, what }
+    }
+}
+
 pub(crate) struct Oracle {
     levels: Levels,
     looked: Vec<NodeId>,
     violations: Vec<Violation>,
     pub(crate) witnessed: Witnessed,
+    /// Of all answers, in their order.
+    fingerprint: u64,
 }
 
 impl Oracle {
@@ -104,6 +113,7 @@ impl Oracle {
             looked: Vec::new(),
             violations: Vec::new(),
             witnessed: Witnessed::default(),
+            fingerprint: 0xcbf2_9ce4_8422_2325,
         }
     }
 
@@ -162,6 +172,7 @@ impl Oracle {
     /// Judges one answer.
     pub(crate) fn judge(&mut self, database: &Database, answer: &Answer) {
         self.count(answer);
+        self.stamp(answer);
         let versions = &database.row(answer.row).versions;
         let is_fallback = matches!(answer.freshness, Freshness::OriginFailed | Freshness::OriginSlow);
         let least = self.levels.least(answer);
@@ -242,6 +253,29 @@ impl Oracle {
             self.witnessed.stale_within_bound += 1;
             *self.witnessed.staleness_ms.entry(age_ms.next_power_of_two()).or_default() += 1;
         }
+    }
+
+    /// Two runs that differ in one answer, or in when it came, differ in this.
+    fn stamp(&mut self, answer: &Answer) {
+        let seen = answer.seen.map_or(u64::MAX, |seen| seen.version);
+        let from = match answer.source {
+            None => 0,
+            Some(Source::Memory) => 1,
+            Some(Source::Loader) => 2,
+            Some(Source::Flight) => 3,
+            Some(Source::Store(n)) => 4 + u64::from(n),
+        };
+        let row = u64::from(answer.row.0) << 32 | answer.node.index() as u64;
+        for part in
+            [row, answer.region as u64, answer.begun, answer.ended, seen, from, answer.freshness as u64]
+        {
+            self.fingerprint = (self.fingerprint ^ part).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+        }
+    }
+
+    /// Of everything it has judged.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     fn count(&mut self, answer: &Answer) {

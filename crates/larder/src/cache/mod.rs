@@ -231,9 +231,19 @@ impl Cache {
     ) -> Result<Invalidated, Error> {
         let said = self.invalidate(targets).await?;
         if said.token().is_some() {
-            self.engine.outwait_leases(self.engine.time.now()).await?;
+            self.wait_for_all_nodes().await?;
         }
         Ok(said)
+    }
+
+    /// Returns once no node serves, in any region but `Eventual` ones, anything older than what had been committed together
+    /// with its record before this call: what [`Cache::invalidate_and_wait`] does after its record is there, for writes
+    /// that use the outbox. Waits for the namespace's largest bound (`CacheBuilder::bound_max`), and asks nobody.
+    ///
+    /// # Errors
+    /// [`Error::is_closed`] when the cache is closed while it waits.
+    pub async fn wait_for_all_nodes(&self) -> Result<(), Error> {
+        self.engine.outwait_leases(self.engine.time.now()).await
     }
 
     /// Begins a guarded write of what these targets name: awaited, it gives a [`WriteGuard`] once every node treats them

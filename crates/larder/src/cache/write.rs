@@ -6,7 +6,7 @@
 use super::{Cache, check_targets};
 use crate::error::Error;
 use larder_core::port::Nanos;
-use larder_core::{Cause, IntentId, Target, Token};
+use larder_core::{Cause, Intent, Target, Token};
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -67,8 +67,8 @@ impl Write {
             engine.spawn_returning(async move { working.open_intent(&targets, lasts, &cause).await })
         };
         let opened = opening.await.unwrap_or_else(|_| Err(Error::closed()))?;
-        let guard =
-            WriteGuard { cache: self.cache, id: opened.id, targets, cause, deadline: opened.deadline };
+        let intent = Intent { id: opened.id, lasts: Duration::from_nanos(lasts), targets };
+        let guard = WriteGuard { cache: self.cache, intent, cause, deadline: opened.deadline };
         let mut waiting = Unbegun(Some(guard));
         engine.outwait_leases(opened.since).await?;
         match waiting.0.take() {
@@ -113,8 +113,7 @@ impl Drop for Unbegun {
 #[must_use = "dropped, its targets stay uncacheable until it expires"]
 pub struct WriteGuard {
     cache: Cache,
-    id: IntentId,
-    targets: Arc<[Target]>,
+    intent: Intent,
     cause: Cause,
     deadline: Nanos,
 }
@@ -127,7 +126,12 @@ impl WriteGuard {
 
     /// What it guards.
     pub fn targets(&self) -> &[Target] {
-        &self.targets
+        &self.intent.targets
+    }
+
+    /// Its intent, to be closed in the data's own transaction (`outbox::commit`).
+    pub fn intent(&self) -> &Intent {
+        &self.intent
     }
 
     /// The write has landed: its record is appended, and this process applies it. From then on every read, on any node, is of
@@ -155,9 +159,10 @@ impl WriteGuard {
 
     async fn close(self) -> Result<Token, Error> {
         let engine = self.cache.engine.clone();
-        let WriteGuard { cache, id, targets, cause, .. } = self;
+        let WriteGuard { cache, intent, cause, .. } = self;
         let working = engine.clone();
-        let closing = engine.spawn_returning(async move { working.close_intent(id, &targets, &cause).await });
+        let closing = engine
+            .spawn_returning(async move { working.close_intent(intent.id, &intent.targets, &cause).await });
         let closed = closing.await;
         drop(cache);
         closed.map_err(|_| Error::closed())?.map_err(Error::uncommitted)

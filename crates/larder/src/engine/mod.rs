@@ -125,7 +125,7 @@ impl Engine {
 
     /// The rule and the lease on one entry: `confirmed` must have been loaded before the entry was looked at; the
     /// clock is read last, and that reading is returned.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn judge(
         &self,
         scope: &Scope,
@@ -133,7 +133,7 @@ impl Engine {
         entry: &Head,
         confirmed: Confirmed,
     ) -> (Verdict, Nanos) {
-        let born = entry.local();
+        let born = || entry.local();
         let verdict =
             self.fences.check_local(born, &entry.dependencies, &entry.checked, || scope.path_of(key));
         larder_core::interleave::point();

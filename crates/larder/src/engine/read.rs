@@ -349,7 +349,7 @@ impl Engine {
     /// What the rule says of a load of this key born so, as far as its dependencies are known before it ends.
     fn judge_birth(&self, scope: &Scope, key: &Key, local: u64) -> Verdict {
         let dependencies = self.fences.dependencies(&scope.path_of(key), &[], &[]);
-        self.fences.check_local(local, &dependencies, &Default::default(), || scope.path_of(key))
+        self.fences.check_local(|| local, &dependencies, &Default::default(), || scope.path_of(key))
     }
 
     /// Waits for a flight and judges what it brought. `None`: load again.

@@ -198,15 +198,18 @@ impl Engine {
         let born = self.fences.locate(*stamp);
         let born = if seeded_bug!("promotion_restamps") { self.fences.birth().or(born) } else { born };
         let dependencies = self.fences.dependencies(&scope.path_of(key), tags, also);
-        Some(value.file(Rest {
-            dependencies,
-            times: self.local_times(scope, &envelope.head, envelope.content),
-            gate: Default::default(),
-            born,
-            tags: tags.as_slice().into(),
-            unnamable: false,
-            value_bytes: envelope.content.raw_bytes(),
-        }))
+        Some(value.file(
+            key,
+            Rest {
+                dependencies,
+                times: self.local_times(scope, &envelope.head, envelope.content),
+                gate: Default::default(),
+                born,
+                tags: tags.as_slice().into(),
+                unnamable: false,
+                value_bytes: envelope.content.raw_bytes(),
+            },
+        ))
     }
 
     fn local_times(&self, scope: &Scope, head: &EnvelopeHead, content: Content<'_>) -> Times {

@@ -13,8 +13,10 @@ pub const RECORDS_MAX_DEFAULT: u64 = 100_000;
 pub const INTENTS_MAX: usize = 1000;
 
 /// Why an intent is not opened.
-pub(crate) fn too_many_intents() -> JournalError {
-    JournalError::refused(format!("{INTENTS_MAX} intents are open; expected fewer before another is opened"))
+pub(crate) fn not_opened() -> JournalError {
+    JournalError::refused(format!(
+        "an intent of this name is open, or {INTENTS_MAX} of any; expected a new name, and fewer"
+    ))
 }
 
 /// Why a list of targets makes no record.

@@ -125,10 +125,12 @@ impl Namespace {
     fn note_intent(&mut self, record: &Record) -> Result<(), JournalError> {
         match record.act {
             Act::Invalidate => {}
-            Act::Open { .. } if self.open.len() >= INTENTS_MAX => return Err(limits::too_many_intents()),
+            Act::Open { intent, .. } if self.open.len() >= INTENTS_MAX || self.open.contains_key(&intent) => {
+                return Err(limits::not_opened());
+            }
             Act::Open { intent: id, lasts } => {
                 let intent = Intent { id, lasts, targets: record.targets.as_slice().into() };
-                self.open.entry(id).or_insert(intent);
+                self.open.insert(id, intent);
             }
             Act::Close { intent } => drop(self.open.remove(&intent)),
         }

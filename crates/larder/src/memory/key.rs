@@ -7,7 +7,10 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::OnceLock;
 
 /// A key of one region, ready to be looked up: built once, used often. Made by [`crate::Region::key`].
+///
+/// Its fields in this order, so that what a hit on a short key reads lies side by side.
 #[derive(Clone)]
+#[repr(C)]
 pub struct Key {
     pub(crate) hash: u64,
     /// Which region of which tenant of which cache, by a number unique in the process.

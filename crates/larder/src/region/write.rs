@@ -132,7 +132,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         }
         let Some(entry) = entry else { return Ok(()) };
         let rest = entry.expired(engine.time.now());
-        let expired = Value::Of(entry).file(rest);
+        let expired = Value::Of(entry).file(&key, rest);
         engine.memory.insert(&key, expired.clone(), replaces);
         if engine.stores_of(&self.scope) > 0 && !expired.unnamable {
             let (working, scope) = (engine.clone(), self.scope.clone());

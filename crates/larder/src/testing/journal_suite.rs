@@ -54,6 +54,7 @@ macro_rules! journal_suite {
             closing_an_intent_closes_that_one_alone,
             an_intent_of_another_namespace_is_not_open_here,
             only_so_many_intents_may_be_open,
+            an_intent_that_is_open_is_not_opened_again,
         );
     };
     (@each $make:path: $($name:ident),* $(,)?) => {
@@ -506,4 +507,12 @@ pub async fn only_so_many_intents_may_be_open(bench: JournalBench) {
     assert_eq!(start(&bench.b).await, before);
     record(&bench.b, closing(0), 0).await;
     record(&bench.a, opening(max), 1).await;
+}
+
+pub async fn an_intent_that_is_open_is_not_opened_again(bench: JournalBench) {
+    record(&bench.a, opening(7), 7).await;
+    let before = start(&bench.b).await;
+    let error = bench.b.record(NS, opening(7), &[target(8)], &Cause::default()).await.expect_err("open");
+    assert!(!error.is_indeterminate() && error.to_string().contains("open"), "{error}");
+    assert_eq!((start(&bench.b).await, open_in(&bench.a).await), (before, vec![intent(7)]));
 }

@@ -5,7 +5,7 @@
 use super::schema::{self, Fault};
 use crate::journal::limits::{INTENTS_MAX, RECORDS_MAX_DEFAULT, random_epoch, random_nonce};
 use crate::sqlite::if_there;
-use larder_core::{Act, Epoch, Link};
+use larder_core::{Act, Epoch, IntentId, Link};
 use rusqlite::{Connection, params};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -28,8 +28,7 @@ INSERT OR REPLACE INTO main.larder_journal(namespace, position, nonce, targets, 
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 
 const OPEN: &str = "
-INSERT INTO main.larder_intents(namespace, intent, lasts_ms, targets) VALUES (?1, ?2, ?3, ?4)
-ON CONFLICT(namespace, intent) DO NOTHING";
+INSERT INTO main.larder_intents(namespace, intent, lasts_ms, targets) VALUES (?1, ?2, ?3, ?4)";
 
 const CLOSE: &str = "DELETE FROM main.larder_intents WHERE namespace = ?1 AND intent = ?2";
 
@@ -110,11 +109,15 @@ pub(crate) fn append(
     Ok(Link { epoch: head.epoch, position: head.position.cast_unsigned(), nonce })
 }
 
-/// Whether another intent may be opened. Reads: for a transaction that holds the write lock.
-pub(super) fn may_open(connection: &Connection, namespace: &str) -> Result<bool, Fault> {
-    let sql = "SELECT count(*) FROM main.larder_intents WHERE namespace = ?1";
-    let count = connection.prepare_cached(sql).and_then(|mut s| s.query_row([namespace], |row| row.get(0)));
-    Ok(if_there::<i64>(count)?.unwrap_or(0) < INTENTS_MAX as i64)
+/// Whether this intent may be opened. Reads: for a transaction that holds the write lock.
+pub(super) fn may_open(connection: &Connection, namespace: &str, intent: IntentId) -> Result<bool, Fault> {
+    let sql = "SELECT count(*), ifnull(max(intent = ?2), 0) FROM main.larder_intents WHERE namespace = ?1";
+    let found = connection.prepare_cached(sql).and_then(|mut statement| {
+        let parameters = params![namespace, intent.get().cast_signed()];
+        statement.query_row(parameters, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)))
+    });
+    let (open, is_open) = if_there(found)?.unwrap_or((0, false));
+    Ok(open < INTENTS_MAX as i64 && !is_open)
 }
 
 /// The head of a namespace, which is created when there is none.

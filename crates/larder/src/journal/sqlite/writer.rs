@@ -92,7 +92,7 @@ impl Writer {
         }
         for (i, request) in batch.into_iter().enumerate() {
             let answer = match &outcome {
-                Ok(links) => links.get(i).copied().flatten().ok_or_else(limits::too_many_intents),
+                Ok(links) => links.get(i).copied().flatten().ok_or_else(limits::not_opened),
                 Err(Failure::Failed(e)) => {
                     Err(JournalError::failed(format!("writing failed: {e}"), Arc::clone(e)))
                 }
@@ -167,10 +167,12 @@ fn transact(
 }
 
 impl Work {
-    /// `None` when one more intent would be too many: nothing of this request was written, and the others go on.
+    /// `None` when an intent may not be opened: nothing of this request was written, and the others go on.
     fn execute(&self, connection: &Connection, namespace: &str) -> Result<Option<Link>, Fault> {
         let link = match self {
-            Work::Append { act: Act::Open { .. }, .. } if !may_open(connection, namespace)? => {
+            Work::Append { act: Act::Open { intent, .. }, .. }
+                if !may_open(connection, namespace, *intent)? =>
+            {
                 return Ok(None);
             }
             Work::Append { act, targets, cause } => append(connection, namespace, *act, targets, cause),

@@ -9,16 +9,24 @@
 #[inline(always)]
 pub const fn point() {}
 
+/// Runs work during which nobody overtakes: the caller holds a lock.
+#[cfg(not(feature = "interleave"))]
+#[inline(always)]
+pub fn locked<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}
+
 #[cfg(feature = "interleave")]
-pub use hooked::{hook, point, unhook};
+pub use hooked::{hook, locked, point, unhook};
 
 #[cfg(feature = "interleave")]
 mod hooked {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::rc::Rc;
 
     thread_local! {
         static HOOK: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
+        static IS_LOCKED: Cell<bool> = const { Cell::new(false) };
     }
 
     /// Runs `hook` at every point this thread comes to. Points inside of it call it again: it must see to that.
@@ -31,9 +39,20 @@ mod hooked {
         HOOK.with_borrow_mut(Option::take);
     }
 
+    /// Runs work during which nobody overtakes: the caller holds a lock.
+    pub fn locked<T>(work: impl FnOnce() -> T) -> T {
+        let before = IS_LOCKED.replace(true);
+        let done = work();
+        IS_LOCKED.set(before);
+        done
+    }
+
     /// A moment at which other threads may do anything.
     #[inline]
     pub fn point() {
+        if IS_LOCKED.get() {
+            return;
+        }
         let hook = HOOK.with_borrow(Clone::clone);
         if let Some(hook) = hook {
             hook();

@@ -20,6 +20,8 @@ mod oracle;
 mod overrides;
 mod report;
 mod run;
+#[cfg_attr(not(test), allow(dead_code))]
+mod scenario;
 mod sched;
 mod shrink;
 mod signals;

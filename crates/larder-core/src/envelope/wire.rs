@@ -70,7 +70,7 @@ impl<'a> Envelope<'a> {
         let (created_ms, soft_ms) = (reader.u64()?, reader.u64()?);
         let (hard_ms, keep_ms) = (reader.u64()?, reader.u64()?);
         let key = read_run(&mut reader)?;
-        if key != expected_key {
+        if key != expected_key && !crate::seeded_bug!("key_not_verified") {
             return Err(Rejected::WrongKey);
         }
         let tags = read_many(&mut reader, "tags_max", limits.tags_max, |run| {

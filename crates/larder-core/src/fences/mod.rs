@@ -39,7 +39,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use table::Table;
 
-/// Patterns remembered; more, and the floor rises. Each costs a match on an entry's first check after a record.
+/// Patterns remembered, if so many targets may be; more, and the floor rises. Each costs a match on an entry's first check
+/// after a record.
 const PATTERNS_MAX: usize = scaled(512, 2);
 
 /// Fewer targets are not worth a bound.
@@ -164,12 +165,16 @@ impl Fences {
     /// `link` may be among them, and the records that open them change nothing then.
     pub fn adopt(&self, link: Link, open: &[Intent]) {
         let mut chain = self.write();
-        self.lease.revoke();
+        if !crate::seeded_bug!("adopt_keeps_lease") {
+            self.lease.revoke();
+        }
         let local = self.applied.load(Ordering::Relaxed) + 1;
         if crate::seeded_bug!("adopt_drops_first") {
             self.table.store(Arc::new(Table::with_room(0)));
         }
-        self.floor.store(local, Ordering::Release);
+        if !crate::seeded_bug!("adopt_keeps_floor") || chain.is_none() {
+            self.floor.store(local, Ordering::Release);
+        }
         self.table.store(Arc::new(Table::with_room(0)));
         self.patterns.store(Arc::default());
         // The mistake: a history is taken to be its records.
@@ -193,7 +198,11 @@ impl Fences {
         }
         let head = chain.head();
         if record.link.epoch != head.epoch || Some(record.link.position) != head.position.checked_add(1) {
-            return Err(self.distrust(gap));
+            if !crate::seeded_bug!("gap_not_noticed") {
+                return Err(self.distrust(gap));
+            }
+            let before = Link { position: record.link.position - 1, ..record.link };
+            *chain = Chain::new(before, self.applied.load(Ordering::Relaxed));
         }
         let local = self.take_effect(record);
         chain.push(record.link.nonce, local, self.floor.load(Ordering::Relaxed));
@@ -231,7 +240,6 @@ impl Fences {
                     self.close_intent(intent);
                 }
                 let local = self.raise_all(&record.targets);
-                interleave::point();
                 self.close_intent(intent);
                 local
             }
@@ -289,7 +297,9 @@ impl Fences {
             self.table.store(Arc::new(table.rebuilt(self.targets_max, floor)));
         }
         // The floor first: a reader that finds a target gone must find the floor raised.
-        self.floor.fetch_max(floor, Ordering::Release);
+        if !crate::seeded_bug!("floor_not_raised") {
+            self.floor.fetch_max(floor, Ordering::Release);
+        }
         self.table.store(Arc::new(table.rebuilt(self.targets_max, floor)));
     }
 
@@ -297,10 +307,12 @@ impl Fences {
         let old = self.patterns.load();
         let same = |p: &&Patterned| p.region == *region && p.pattern == *pattern;
         let mut kept: Vec<_> = old.iter().filter(|p| !same(p)).cloned().collect();
-        if kept.len() >= PATTERNS_MAX {
+        if kept.len() >= self.targets_max.min(PATTERNS_MAX) {
             // In order of their numbers: the older half goes, and the floor rises to the newest of it.
             let newer = kept.split_off(kept.len() / 2);
-            if let Some(dropped) = kept.last() {
+            if let Some(dropped) = kept.last()
+                && !crate::seeded_bug!("patterns_floor_not_raised")
+            {
                 self.floor.fetch_max(dropped.last, Ordering::Release);
             }
             kept = newer;

@@ -8,6 +8,7 @@
 //! the entry was born.
 
 use super::{Birth, Fences, Kind, Patterned};
+use crate::interleave;
 use crate::path::{Path, Tenant};
 use crate::segments::Segment;
 use crate::sync::AtomicU64;
@@ -150,6 +151,7 @@ impl Fences {
             return Verdict::Fresh;
         }
         let verdict = self.check_all(born(), dependencies, key);
+        interleave::point();
         let late = crate::seeded_bug!("checked_as_of_its_end");
         let applied = if late { self.applied.load(Ordering::Acquire) } else { applied };
         if verdict.is_fresh() {
@@ -165,6 +167,8 @@ impl Fences {
         let intents = self.intents.load();
         let early = crate::seeded_bug!("floor_before_table").then(|| self.floor.load(Ordering::Acquire));
         // The table and the patterns before the floor: whoever drops a target raises the floor first.
+        interleave::point();
+        let born = if crate::seeded_bug!("rule_off_by_one") { born + 1 } else { born };
         let table = self.table.load();
         let patterns = (self.patterned.load(Ordering::Acquire) > born).then(|| self.patterns.load());
         if born < early.unwrap_or_else(|| self.floor.load(Ordering::Acquire)) {

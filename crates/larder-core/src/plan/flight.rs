@@ -66,6 +66,11 @@ impl FlightPlan {
         running
     }
 
+    /// Whether it is run in the background.
+    pub fn is_detached(&self) -> bool {
+        self.phase == Phase::Detached
+    }
+
     /// The load ended.
     pub fn settle(&mut self) {
         self.phase = Phase::Settled;
@@ -81,6 +86,7 @@ impl FlightPlan {
         match verdict {
             Verdict::Fresh => Followed::Take,
             _ if load_began_after_read => Followed::Take,
+            Verdict::Unconfirmed if crate::seeded_bug!("follower_without_lease") => Followed::Take,
             Verdict::Unconfirmed => Followed::Confirm,
             Verdict::Invalidated | Verdict::BelowFloor | Verdict::Intended => Followed::Again,
         }

@@ -107,7 +107,9 @@ impl ReadPlan {
     pub fn keeps_fallback(&self, verdict: Verdict, life: Life) -> bool {
         let alive = life != Life::Over;
         // An invalidated entry is never a fallback: that is the promise. One that merely could not be confirmed is.
-        self.fail_safe && alive && matches!(verdict, Verdict::Fresh | Verdict::Unconfirmed)
+        let fit = matches!(verdict, Verdict::Fresh | Verdict::Unconfirmed)
+            || crate::seeded_bug!("fallback_ignores_rule");
+        self.fail_safe && alive && fit
     }
 
     /// What the tier last asked held.
@@ -134,6 +136,9 @@ impl ReadPlan {
     /// Whether the renewal asked for succeeded. If so the read begins again: what was checked under the old
     /// lease counts for nothing.
     pub fn confirmed(&mut self, renewed: bool) -> Step {
+        if renewed && crate::seeded_bug!("confirm_does_not_restart") {
+            return Step::Serve(Serve::Found(Life::Fresh, false));
+        }
         self.unconfirmable = !renewed;
         self.fallback = false;
         self.place = Place::Memory;

@@ -36,10 +36,10 @@ impl<F: Future> Future for InLoader<F> {
 /// One read by one user.
 pub(super) async fn read(node: &Node, row: RowId) {
     match node.world.sim().draw(|rng| rng.u32(..100)) {
-        0..55 => read_row(node, Kind::Bounded, row).await,
-        55..63 => read_row(node, Kind::Eventual, row).await,
-        63..67 => read_row(node, Kind::Lagging, row).await,
-        67..82 => read_row(node, Kind::Safe, row).await,
+        0..55 => drop(read_row(node, Kind::Bounded, row).await),
+        55..63 => drop(read_row(node, Kind::Eventual, row).await),
+        63..67 => drop(read_row(node, Kind::Lagging, row).await),
+        67..82 => drop(read_row(node, Kind::Safe, row).await),
         82..88 => read_sum(node, row).await,
         88..94 => read_many(node, row).await,
         94..97 => look_up(node, row).await,
@@ -49,11 +49,12 @@ pub(super) async fn read(node: &Node, row: RowId) {
     }
 }
 
-/// Reads a row through a region.
-pub(crate) async fn read_row(node: &Node, kind: Kind, row: RowId) {
+/// Reads a row through a region; what came back, once the oracle has judged it.
+pub(crate) async fn read_row(node: &Node, kind: Kind, row: RowId) -> Result<Option<Outcome<Seen>>, Error> {
     let begun = node.world.sim().now();
     let outcome = fetch(node, kind, row).await;
-    judge(node, kind, row, begun, outcome, None);
+    judge(node, kind, row, begun, &outcome, None);
+    outcome
 }
 
 /// Reads a row through a region; what came of it is nobody's business yet.
@@ -74,11 +75,12 @@ fn load_row(origin: Origin, kind: Kind, row: RowId) -> impl FnOnce(Load<Seen>) -
                 _ => origin.read(row).await?,
             };
             let Some(seen) = read else { return Ok(load.absent()) };
-            load.tag(tag!["owner", row.0, seen.owner]);
             let is_same = load.previous() == Some(&seen);
             if is_same && origin.world.sim().chance(0.5) {
+                // Its owner's tag is on it already.
                 return Ok(load.not_modified());
             }
+            load.tag(tag!["owner", row.0, seen.owner]);
             Ok(Loaded::Value(seen))
         })))
     }
@@ -162,7 +164,7 @@ async fn read_many(node: &Node, row: RowId) {
         })
         .await;
     for (row, outcome) in siblings.into_iter().zip(outcomes) {
-        judge(node, Kind::Bounded, row, begun, outcome.absent_as_none(), None);
+        judge(node, Kind::Bounded, row, begun, &outcome.absent_as_none(), None);
     }
 }
 
@@ -170,8 +172,8 @@ async fn read_many(node: &Node, row: RowId) {
 async fn look_up(node: &Node, row: RowId) {
     let begun = node.world.sim().now();
     match node.region_of(row, Kind::Bounded).get(node.key_of(row)).await {
-        Ok(Some(outcome)) => judge(node, Kind::Bounded, row, begun, Ok(Some(outcome)), None),
-        Err(error) if error.is_absent() => judge(node, Kind::Bounded, row, begun, Ok(None), None),
+        Ok(Some(outcome)) => judge(node, Kind::Bounded, row, begun, &Ok(Some(outcome)), None),
+        Err(error) if error.is_absent() => judge(node, Kind::Bounded, row, begun, &Ok(None), None),
         Ok(None) | Err(_) => {}
     }
 }
@@ -193,7 +195,7 @@ pub(super) fn judge(
     region: Kind,
     row: RowId,
     begun: u64,
-    outcome: Result<Option<Outcome<Seen>>, Error>,
+    outcome: &Result<Option<Outcome<Seen>>, Error>,
     session: Option<u64>,
 ) {
     let world = &node.world;
@@ -222,7 +224,7 @@ pub(crate) async fn sweep(node: &Node) -> (u64, u64) {
     for row in (0..node.world.options().rows).map(RowId) {
         for kind in [Kind::Bounded, Kind::Eventual, Kind::Safe] {
             let before = node.world.oracle().witnessed.not_loaded();
-            read_row(node, kind, row).await;
+            let _ = read_row(node, kind, row).await;
             hits += node.world.oracle().witnessed.not_loaded() - before;
             reads += 1;
         }

@@ -22,7 +22,7 @@ pub(super) async fn session(here: &Node, there: &Node, row: RowId) {
         Ok(Some(seen)) => seen.version,
         Ok(None) | Err(_) => 0,
     };
-    judge(here, Kind::Bounded, row, begun, outcome, None);
+    judge(here, Kind::Bounded, row, begun, &outcome, None);
     let covered = world.oracle().covered(&world.database(), row, seen, world.sim().now());
     let Ok(token) = here.cache.token().await else { return };
     let text = token.to_string();
@@ -38,6 +38,6 @@ pub(super) async fn session(here: &Node, there: &Node, row: RowId) {
         // A failover, or a journal that lost its records, may have undone what the token stood for.
         let is_there = there.world.database().is_visible(row, covered);
         let loses = there.world.options().has(crate::fault::Fault::JournalTailLoss);
-        judge(&there, Kind::Bounded, row, begun, outcome, (is_there && !loses).then_some(covered));
+        judge(&there, Kind::Bounded, row, begun, &outcome, (is_there && !loses).then_some(covered));
     });
 }

@@ -3,6 +3,7 @@
 use super::task::TaskId;
 use super::{Sim, Time};
 use larder_core::port::BoxFuture;
+use larder_core::seeded_bug;
 
 /// A process, or rather its place: it keeps its number when it is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +29,7 @@ pub(super) struct Node {
     pub(super) life: u32,
     pub(super) is_dead: bool,
     pub(super) is_paused: bool,
+    paused_at: Time,
     /// Tasks that became ready while it was paused.
     pub(super) parked: Vec<TaskId>,
     /// Parts in a million its clock runs too fast (or slow).
@@ -44,6 +46,7 @@ impl Node {
             life: 0,
             is_dead: false,
             is_paused: false,
+            paused_at: 0,
             parked: Vec::new(),
             drift_ppm: 0,
             since: (0, 0),
@@ -84,12 +87,20 @@ impl Sim {
 
     /// Stops a node's tasks where they stand.
     pub(crate) fn pause(&self, node: NodeId) {
-        self.state().nodes[node.index()].is_paused = true;
+        let mut state = self.state();
+        let now = state.now;
+        let node = &mut state.nodes[node.index()];
+        node.is_paused = true;
+        node.paused_at = now;
     }
 
     pub(crate) fn resume(&self, node: NodeId) {
         let mut state = self.state();
+        let now = state.now;
         let node = &mut state.nodes[node.index()];
+        if node.is_paused && seeded_bug!("clock_stops_in_suspend") {
+            node.since.1 = node.since.1.saturating_sub(now - node.paused_at);
+        }
         node.is_paused = false;
         let mut parked = std::mem::take(&mut node.parked);
         state.ready.append(&mut parked);

@@ -5,7 +5,7 @@ use super::Engine;
 use super::follow::JOURNAL_DEADLINE;
 use crate::error::Error;
 use larder_core::port::JournalError;
-use larder_core::{Birth, Cause, Target, Token};
+use larder_core::{Birth, Cause, Target, Token, seeded_bug};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -138,13 +138,23 @@ impl Engine {
             return Err(Error::closed());
         }
         // At once, and whatever the journal says: the caller has written, so this node's entries are suspect.
-        let fenced = self.fences.fence(targets);
+        let fenced = if seeded_bug!("announce_does_not_fence") {
+            self.fences.birth()
+        } else {
+            self.fences.fence(targets)
+        };
         let appended =
             self.runtime.timeout(JOURNAL_DEADLINE, self.journal.append(&self.namespace, targets, cause));
-        match appended
+        let appended = appended
             .await
-            .unwrap_or_else(|late| Err(JournalError::indeterminate("no answer within 5 s", late)))
-        {
+            .unwrap_or_else(|late| Err(JournalError::indeterminate("no answer within 5 s", late)));
+        let appended = match appended {
+            Err(error) if error.is_indeterminate() && seeded_bug!("indeterminate_is_applied") => {
+                self.fences.head().ok_or(error)
+            }
+            appended => appended,
+        };
+        match appended {
             Ok(link) => {
                 // The record is safe; if it cannot be applied now, the fence above stands until it is.
                 let _ = self.catch_up().await;
@@ -166,7 +176,7 @@ impl Engine {
     /// one was behind may be stamped later than they are. Before the lease is extended.
     pub(crate) fn fence_queued(&self) {
         let queued = self.queue.targets();
-        if !queued.is_empty() {
+        if !queued.is_empty() && !seeded_bug!("queue_forgets_fence") {
             self.fences.fence(&queued);
         }
     }
@@ -185,6 +195,9 @@ impl Engine {
 
     /// Tries once more to record what is queued.
     pub(crate) async fn drain_queue(&self) {
+        if seeded_bug!("queue_never_drained") {
+            return;
+        }
         let Some(due) = self.queue.due() else { return };
         let append = self.journal.append(&self.namespace, &due.targets, &due.cause);
         if let Ok(Ok(_)) = self.runtime.timeout(JOURNAL_DEADLINE, append).await {

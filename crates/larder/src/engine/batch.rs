@@ -12,6 +12,7 @@ use crate::observe::Count;
 use crate::outcome::{Freshness, Served, Source};
 use larder_core::expiry::nanos;
 use larder_core::plan::{Step, Want};
+use larder_core::seeded_bug;
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
@@ -269,6 +270,12 @@ impl Engine {
             let begin = |born, at| landing.flights().iter().for_each(|(_, flight)| flight.begin(born, at));
             let given = previous.clone();
             let loaded = engine.run_loader(&scope, state.clone(), begin, |state| loader(state, given)).await;
+            let loaded = match loaded {
+                Ok((_, answers)) if seeded_bug!("stamp_after_load_batch") => {
+                    Ok((engine.fences.birth(), answers))
+                }
+                loaded => loaded,
+            };
             engine.land_many(&scope, &landing, &state, &previous, loaded);
         };
         self.driven(stats, carried, Box::pin(work))

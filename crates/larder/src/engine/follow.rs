@@ -4,8 +4,8 @@
 //! lapsed, a writer that wants to see its own write applied. Hints only make the follower look sooner.
 
 use super::Engine;
-use larder_core::Link;
 use larder_core::port::{JournalError, Nanos};
+use larder_core::{Link, seeded_bug};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -91,17 +91,25 @@ impl Engine {
                 Ok(head) => {
                     self.fence_queued();
                     self.note_birth();
+                    let t0 = if seeded_bug!("lease_from_reply") { self.time.now() } else { t0 };
                     self.fences.lease().extend(t0);
                     return Ok(head);
                 }
                 Err(error) if error.is_diverged() || error.is_compacted() => {
-                    self.fences.lease().revoke();
+                    if !seeded_bug!("adopt_keeps_lease") {
+                        self.fences.lease().revoke();
+                    }
                     self.following.resyncs.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(namespace = %self.namespace, %error, "taking up the journal's history anew");
                     self.start_over(&error).await?;
                     problem = Some(error);
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if seeded_bug!("apply_error_ignored") {
+                        self.fences.lease().extend(t0);
+                    }
+                    return Err(error);
+                }
             }
         }
         Err(problem.unwrap_or_else(|| JournalError::refused("history changed too often while it was read")))
@@ -123,7 +131,7 @@ impl Engine {
             let goal = *goal.get_or_insert(page.head);
             let Some(head) = self.fences.head() else { continue };
             // Beyond the goal is as good: everything up to it has been applied.
-            if head.position >= goal.position {
+            if head.position >= goal.position || seeded_bug!("lease_before_head") {
                 if head.epoch != goal.epoch {
                     return Err(JournalError::diverged("the epoch changed while its records were read"));
                 }
@@ -146,6 +154,7 @@ impl Engine {
     /// History does not fit what this node has applied. If the journal lost what the node saw, its epoch must change.
     async fn start_over(&self, why: &JournalError) -> Result<(), JournalError> {
         if why.is_diverged()
+            && !seeded_bug!("roll_not_asked")
             && let Some(head) = self.fences.head()
         {
             self.ask(self.journal.roll(&self.namespace, head.epoch)).await?;
@@ -183,14 +192,18 @@ async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
         }) else {
             return;
         };
-        tokio::select! {
+        let is_told = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = journal.changed(&namespace) => {}
-            () = tightened.notified() => {}
-            () = runtime.sleep(pause) => {}
-        }
+            () = journal.changed(&namespace) => true,
+            () = tightened.notified() => true,
+            () = runtime.sleep(pause) => false,
+        };
         let Some(engine) = engine.upgrade() else { return };
+        if !is_told && seeded_bug!("lease_renewed_by_silence") {
+            engine.fences.lease().extend(engine.time.now());
+            continue;
+        }
         let failed = tokio::select! {
             biased;
             () = stop.cancelled() => return,

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::memory::{Entry, Key, Rest, Value};
 use crate::observe::Count;
 use larder_core::expiry::Times;
-use larder_core::{Birth, Override};
+use larder_core::{Birth, Override, seeded_bug};
 use std::sync::Arc;
 
 impl Engine {
@@ -22,6 +22,8 @@ impl Engine {
         answer: Answer,
         previous: Option<&Arc<Entry>>,
     ) -> Result<(Arc<Entry>, bool), Error> {
+        let late = answer.is_absent() && seeded_bug!("stamp_after_load_negative");
+        let born = if late { self.fences.birth() } else { born };
         let value = match answer {
             Answer::Value(value) => value,
             Answer::Absent => Value::Absent,
@@ -36,9 +38,11 @@ impl Engine {
                 };
                 scope.stats.add(Count::NotModified);
                 // The old value, as of now: it still depends on what it depended on.
-                gathered.add_tags(previous.tags.iter().cloned());
-                gathered.also.extend(previous.dependencies.also().iter().cloned());
-                gathered.inherited.inherit(&previous.dependencies);
+                if !seeded_bug!("not_modified_forgets_tags") {
+                    gathered.add_tags(previous.tags.iter().cloned());
+                    gathered.also.extend(previous.dependencies.also().iter().cloned());
+                    gathered.inherited.inherit(&previous.dependencies);
+                }
                 gathered.unnamable |= previous.unnamable;
                 Value::Of(previous.clone())
             }

@@ -22,6 +22,12 @@ pub(crate) enum Answer {
     Failed(String),
 }
 
+impl Answer {
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Answer::Absent)
+    }
+}
+
 pub(crate) type LoadFuture = Pin<Box<dyn Future<Output = Result<Answer, LoadError>> + Send>>;
 pub(crate) type Loader = Box<dyn FnOnce(Arc<LoadState>, Option<Arc<Entry>>) -> LoadFuture + Send>;
 
@@ -106,6 +112,8 @@ impl Engine {
             |state| loader(state, previous_given),
         );
         let (born, answer) = load.await?;
+        let late = flight.plan().is_detached() && seeded_bug!("stamp_after_load_background");
+        let born = if late { self.fences.birth() } else { born };
         let mut gathered = state.gathered(0);
         self.compose(scope, key, born, &mut gathered, answer, previous)
     }
@@ -122,7 +130,11 @@ impl Engine {
         F: Future<Output = Result<A, LoadError>>,
     {
         let stats = &scope.stats;
-        let place = scope.source.place(&self.runtime).await;
+        let place = if seeded_bug!("load_without_place") {
+            Ok(None)
+        } else {
+            scope.source.place(&self.runtime).await
+        };
         state.take_place(place.inspect_err(|_| stats.add(Count::LoadOverloaded))?);
         let began = self.time.now();
         // Before the loader is so much as called: its snapshot may be taken in its first instruction.

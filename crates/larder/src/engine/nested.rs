@@ -4,7 +4,7 @@
 //! Tasks that the loader spawns do not carry it: read before spawning, or name the tags by hand.
 
 use crate::memory::{Head, Key};
-use larder_core::{Birth, Dependencies, Override, Path, Tag};
+use larder_core::{Birth, Dependencies, Override, Path, Tag, seeded_bug};
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
@@ -146,6 +146,9 @@ impl Gathered {
             (Some(Some(oldest)), Some(born)) => Some(oldest.min(born)),
             _ => None,
         });
+        if seeded_bug!("nested_forgets_dependencies") {
+            return;
+        }
         self.inherited.inherit(&entry.dependencies);
         for key in std::iter::once(key).chain(entry.dependencies.also()) {
             if !self.also.contains(key) {

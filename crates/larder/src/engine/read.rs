@@ -10,7 +10,7 @@ use larder_core::plan::{
     Finding, FlightPlan, Followed, Joined, LoadEnd, ReadPlan, Refresh, Serve, Step, Want,
 };
 use larder_core::port::Nanos;
-use larder_core::{Life, Verdict, seeded_bug};
+use larder_core::{Life, Verdict, interleave, seeded_bug};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -279,7 +279,7 @@ impl Engine {
         let confirmed = self.fences.lease().load();
         fallback.filter(|(entry, _)| {
             let (verdict, _now) = self.judge(scope, key, entry, confirmed);
-            matches!(verdict, Verdict::Fresh | Verdict::Unconfirmed)
+            matches!(verdict, Verdict::Fresh | Verdict::Unconfirmed) || seeded_bug!("fallback_ignores_rule")
         })
     }
 
@@ -349,7 +349,10 @@ impl Engine {
     /// What the rule says of a load of this key born so, as far as its dependencies are known before it ends.
     fn judge_birth(&self, scope: &Scope, key: &Key, local: u64) -> Verdict {
         let dependencies = self.fences.dependencies(&scope.path_of(key), &[], &[]);
-        self.fences.check_local(|| local, &dependencies, &Default::default(), || scope.path_of(key))
+        // Called under the lock of the flights.
+        interleave::locked(|| {
+            self.fences.check_local(|| local, &dependencies, &Default::default(), || scope.path_of(key))
+        })
     }
 
     /// Waits for a flight and judges what it brought. `None`: load again.

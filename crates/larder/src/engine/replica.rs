@@ -32,15 +32,11 @@ impl Engine {
 
     /// Takes in what this node has applied.
     pub(super) fn note_birth(&self) {
+        let Some(birth) = self.fences.birth() else { return };
+        // After it was taken.
+        let now = self.time.now();
         let held = self.hold_offs.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.is_empty() {
-            return;
-        }
-        if let Some(birth) = self.fences.birth() {
-            // After it was taken.
-            let now = self.time.now();
-            held.iter().for_each(|held| lock(held).note(birth, now));
-        }
+        held.iter().for_each(|held| lock(held).note(birth, now));
     }
 
     /// The clock cannot vouch for what was measured with it.

@@ -202,7 +202,7 @@ impl Engine {
             key,
             Rest {
                 dependencies,
-                times: self.local_times(scope, &envelope.head, envelope.content),
+                times: self.local_times(scope, &envelope.head, envelope.content)?,
                 gate: Default::default(),
                 born,
                 tags: tags.as_slice().into(),
@@ -212,7 +212,8 @@ impl Engine {
         ))
     }
 
-    fn local_times(&self, scope: &Scope, head: &EnvelopeHead, content: Content<'_>) -> Times {
+    /// The entry's times on this node's clock. `None` when its age is anybody's guess.
+    fn local_times(&self, scope: &Scope, head: &EnvelopeHead, content: Content<'_>) -> Option<Times> {
         let ns = |ms: u64| ms.saturating_mul(MS);
         let (created, soft) = (ns(head.created_ms), ns(head.soft_ms));
         // Absence is not refreshed ahead, wherever it is remembered.
@@ -225,14 +226,18 @@ impl Engine {
         let times = times.on_clock(ns(self.time.wall_ms()), self.time.now());
         // A wall clock that was set back must not prolong a life: nothing is younger than now.
         let late = times.created.saturating_sub(self.time.now());
+        // Further ahead than it may live: read again and again, it would begin to live anew each time.
+        if late > times.soft.saturating_sub(times.created) && !seeded_bug!("wall_clock_prolongs_life") {
+            return None;
+        }
         let back = |t: Nanos| t.saturating_sub(late);
-        Times {
+        Some(Times {
             created: back(times.created),
             refresh: back(times.refresh),
             soft: back(times.soft),
             hard: back(times.hard),
             end: back(times.end),
-        }
+        })
     }
 
     /// Writes an entry to all stores in the background. Entries that cannot be stored, or do not fit into the
@@ -288,7 +293,8 @@ impl Engine {
     }
 
     fn envelop(&self, scope: &Scope, key: &Key, entry: &Entry) -> Option<Stored> {
-        let stamp = entry.born?.stamp;
+        let late = seeded_bug!("store_restamps").then(|| self.fences.birth()).flatten();
+        let stamp = late.or(entry.born)?.stamp;
         let (packing, body);
         let content = match entry.value() {
             None => Content::Absent,

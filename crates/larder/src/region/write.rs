@@ -5,7 +5,7 @@ use crate::engine::{Invalidated, LoadState};
 use crate::error::Error;
 use crate::memory::{Key, Value};
 use crate::observe::Count;
-use larder_core::{Birth, Cause, Pattern, Segments, Tag, Target};
+use larder_core::{Birth, Cause, Pattern, Segments, Tag, Target, seeded_bug};
 
 /// A moment in the journal's history, taken before a value was read from the origin; see [`Region::snapshot`].
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,8 @@ impl<T: Send + Sync + 'static> Region<T> {
             return Err(Error::invalid(format!("snapshot was taken in another cache; {expected}")));
         }
         self.scope.stats.add(Count::Put);
-        self.fill(key, Value::new(value), tags.into_iter().collect(), snapshot.born);
+        let late = seeded_bug!("put_as_of_restamps").then(|| self.engine.fences.birth()).flatten();
+        self.fill(key, Value::new(value), tags.into_iter().collect(), late.or(snapshot.born));
         Ok(())
     }
 

@@ -1,0 +1,210 @@
+//! The journal out of reach, slow, or not what it was.
+
+use super::Scenario;
+use super::stage::{Played, play};
+use crate::fake::RowId;
+use crate::fault::Fault;
+use crate::options::Options;
+use crate::oracle::Region as Kind;
+use crate::world::Service;
+use larder::Invalidated;
+
+const ROW: RowId = RowId(1);
+
+pub(super) const STORIES: &[Scenario] = &[
+    Scenario {
+        name: "positions_handed_out_again",
+        story: "The journal loses its newest record, and another write's record takes its place before anybody looks.",
+        catches: &["nonce_not_compared"],
+        play: positions_handed_out_again,
+    },
+    Scenario {
+        name: "lost_record_that_one_node_knew",
+        story: "The journal loses a record that one node has applied: that node makes it begin another history, and all the \
+                others drop what the record named.",
+        catches: &["roll_not_asked"],
+        play: lost_record_that_one_node_knew,
+    },
+    Scenario {
+        name: "journal_out_of_reach",
+        story: "A node cannot reach the journal for longer than its lease: bounded reads go to the origin, eventual ones go on \
+                being served from memory.",
+        catches: &["apply_error_ignored"],
+        play: journal_out_of_reach,
+    },
+    Scenario {
+        name: "queued_invalidation",
+        story: "A node that cannot reach the journal commits and invalidates; it serves the new value at once, and everybody \
+                does once the journal is back, though nobody asks again.",
+        catches: &["queue_never_drained", "announce_does_not_fence"],
+        play: queued_invalidation,
+    },
+    Scenario {
+        name: "hints_lost",
+        story: "No hint arrives anywhere: the lease alone keeps the bound.",
+        catches: &["lease_renewed_by_silence"],
+        play: hints_lost,
+    },
+    Scenario {
+        name: "slow_answer",
+        story: "The journal's answer is on its way for longer than the bound, and a write is acknowledged meanwhile.",
+        catches: &["lease_from_reply"],
+        play: slow_answer,
+    },
+    Scenario {
+        name: "compacted_while_away",
+        story: "A node is away while a write is recorded and the record is dropped again by the journal.",
+        catches: &["gap_not_noticed", "adopt_keeps_floor"],
+        play: compacted_while_away,
+    },
+];
+
+fn positions_handed_out_again(seed: u64) -> Played {
+    play(
+        seed,
+        |_| {},
+        |stage| async move {
+            let [a, b] = stage.nodes().await;
+            let (lost, next) = (ROW, RowId(2));
+            stage.read(&a, next).await;
+            let version = stage.commit(&b, lost).await;
+            stage.invalidate(&b, lost, version).await;
+            stage.pass(500).await;
+            // Both nodes have applied it. Now it is gone, and they cannot see that at once.
+            stage.cut(&a, Service::Journal, 200);
+            stage.world.authority().lose_tail(1);
+            let version = stage.commit(&b, next).await;
+            stage.invalidate(&b, next, version).await;
+            stage.past_the_bound().await;
+            stage.expect_newest(&a, next).await;
+        },
+    )
+}
+
+fn lost_record_that_one_node_knew(seed: u64) -> Played {
+    play(
+        seed,
+        |_| {},
+        |stage| async move {
+            let [a, b] = stage.nodes().await;
+            stage.read(&a, ROW).await;
+            stage.pass(100).await;
+            stage.cut(&a, Service::Journal, 300);
+            let version = stage.commit(&b, ROW).await;
+            stage.invalidate(&b, ROW, version).await;
+            stage.world.authority().lose_tail(1);
+            stage.past_the_bound().await;
+            stage.expect_newest(&a, ROW).await;
+        },
+    )
+}
+
+fn journal_out_of_reach(seed: u64) -> Played {
+    play(
+        seed,
+        |_| {},
+        |stage| async move {
+            let [a, b] = stage.nodes().await;
+            stage.read(&a, ROW).await;
+            stage.read_in(&a, Kind::Eventual, ROW).await;
+            stage.cut(&a, Service::Journal, 10_000);
+            let version = stage.write(&b, ROW).await;
+            stage.past_the_bound().await;
+            let read = stage.read(&a, ROW).await;
+            stage.expect_version(read, ROW, version, "bounded reads go to the origin");
+            stage.expect(read.is_loaded() || read.version.is_none(), "and are loaded");
+            let read = stage.read_in(&a, Kind::Eventual, ROW).await;
+            stage.expect_version(read, ROW, 0, "eventual reads are served what there is");
+            stage.expect(read.is_hit(), "from memory");
+            stage.pass(12_000).await;
+            let read = stage.read_in(&a, Kind::Eventual, ROW).await;
+            stage.expect_version(read, ROW, version, "until the journal is back");
+        },
+    )
+}
+
+fn queued_invalidation(seed: u64) -> Played {
+    play(
+        seed,
+        |_| {},
+        |stage| async move {
+            let [a, b] = stage.nodes().await;
+            stage.read(&a, ROW).await;
+            stage.read_in(&b, Kind::Eventual, ROW).await;
+            stage.cut(&b, Service::Journal, 3000);
+            let version = stage.commit(&b, ROW).await;
+            let invalidated = stage.invalidate(&b, ROW, version).await;
+            stage.expect(invalidated == Invalidated::Queued, "it is queued");
+            let read = stage.read_in(&b, Kind::Eventual, ROW).await;
+            stage.expect_version(read, ROW, version, "the writer's own node sees the write");
+            stage.pass(3000).await;
+            // Tried again with the next renewal or the one after a pause, then learnt of by the others.
+            stage.pass(2500).await;
+            let read = stage.read(&a, ROW).await;
+            stage.expect_version(read, ROW, version, "everybody sees it once the journal is back");
+        },
+    )
+}
+
+fn hints_lost(seed: u64) -> Played {
+    let set = |options: &mut Options| {
+        options.faults = vec![Fault::HintDrop];
+        options.intensity = 100.0;
+    };
+    play(seed, set, |stage| async move {
+        let [a, b] = stage.nodes().await;
+        for row in (0..8).map(RowId) {
+            stage.read(&a, row).await;
+            stage.write(&b, row).await;
+            stage.past_the_bound().await;
+            stage.expect_newest(&a, row).await;
+        }
+        let hit = stage.read(&a, RowId(7)).await;
+        stage.expect(hit.is_hit() || hit.version.is_none(), "memory still serves");
+    })
+}
+
+fn slow_answer(seed: u64) -> Played {
+    // Without hints, the next question comes a third of the bound later.
+    let set = |options: &mut Options| {
+        options.bound_ms = 300;
+        options.faults = vec![Fault::HintDrop];
+        options.intensity = 100.0;
+    };
+    play(seed, set, |stage| async move {
+        let [a, b] = stage.nodes().await;
+        stage.read(&a, ROW).await;
+        stage.stop(&b);
+        let pages = stage.world.authority().pages;
+        stage.until(move |world| world.authority().pages > pages).await;
+        // The page for a has been read; on its way to a it takes a second or more.
+        stage.hang(&a, Service::Journal, 1000);
+        stage.go_on(&b);
+        stage.write(&b, ROW).await;
+        for _ in 0..200 {
+            stage.pass(10).await;
+            // The oracle knows since when the newest must be seen.
+            stage.read(&a, ROW).await;
+        }
+        stage.expect_newest(&a, ROW).await;
+    })
+}
+
+fn compacted_while_away(seed: u64) -> Played {
+    play(
+        seed,
+        |_| {},
+        |stage| async move {
+            let [a, b] = stage.nodes().await;
+            stage.read(&a, ROW).await;
+            stage.cut(&a, Service::Journal, 500);
+            stage.write(&b, ROW).await;
+            stage.write(&b, RowId(2)).await;
+            // The writes' records are in the journal once b has applied them.
+            stage.until(|world| world.authority().appended >= 2).await;
+            stage.world.authority().keep(1);
+            stage.past_the_bound().await;
+            stage.expect_newest(&a, ROW).await;
+        },
+    )
+}

@@ -1,0 +1,68 @@
+//! Loads: how many there are at once, and which server answers them.
+
+use super::Scenario;
+use super::stage::{Played, play};
+use crate::fake::RowId;
+use crate::fault::Fault;
+use crate::oracle::Region as Kind;
+
+pub(super) const STORIES: &[Scenario] = &[
+    Scenario {
+        name: "thundering_herd",
+        story: "A node restarts with nothing in memory and nothing in the store, and everybody asks at once: each row is \
+                loaded once, and never more of them at a time than the source allows.",
+        catches: &["load_without_place"],
+        play: thundering_herd,
+    },
+    Scenario {
+        name: "lagging_replica",
+        story: "Loads may go to a replica that has not replayed the newest write; they must not.",
+        catches: &["replica_without_check"],
+        play: lagging_replica,
+    },
+];
+
+fn thundering_herd(seed: u64) -> Played {
+    let set = |options: &mut crate::options::Options| {
+        options.rows = 60;
+        options.loads_max = 4;
+    };
+    play(seed, set, |stage| async move {
+        let [a, _b] = stage.nodes().await;
+        for row in 0..60 {
+            stage.read(&a, RowId(row)).await;
+        }
+        stage.world.payloads().wipe();
+        let a = stage.restart(&a).await;
+        let before = stage.world.database().reads;
+        let readers: Vec<_> = (0..600).map(|n| stage.begin_read(&a, Kind::Bounded, RowId(n % 60))).collect();
+        for reader in readers {
+            stage.expect(!reader.done().await.failed, "every reader is served");
+        }
+        let database = stage.world.database();
+        let (loads, most) = (database.reads - before, database.loading_most.iter().copied().max());
+        drop(database);
+        stage.expect(loads == 60, &format!("each row is loaded once: {loads} loads of 60 rows"));
+        stage.expect(
+            most.is_some_and(|most| (1..=4).contains(&most)),
+            &format!("at most 4 loads at once: {most:?}"),
+        );
+    })
+}
+
+fn lagging_replica(seed: u64) -> Played {
+    // The fault makes loads ask a replica; nothing in this story lets it catch up.
+    play(
+        seed,
+        |options| options.faults = vec![Fault::DbReplicaLag],
+        |stage| async move {
+            let [a, b] = stage.nodes().await;
+            for row in (0..8).map(RowId) {
+                stage.read(&a, row).await;
+                stage.write(&b, row).await;
+                stage.past_the_bound().await;
+                stage.expect_newest(&a, row).await;
+            }
+        },
+    )
+}

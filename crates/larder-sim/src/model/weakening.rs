@@ -1,5 +1,5 @@
-//! The named ways in which the protocol is weakened. Each breaks one of the ten orders of `design.md` §1, or one
-//! assumption beside them, and must be caught.
+//! The named ways in which the protocol is weakened. Each breaks one part of one of the ten orders of `design.md` §1,
+//! or an assumption beside them, and must be caught. Read by every model; called by nobody else.
 
 /// One way to break the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,7 +11,8 @@ pub(super) enum Weakening {
     SlotsDroppedBeforeFloor,
     FloorBeforeSlots,
     UnheldTargetSkipped,
-    FloorZeroAtStart,
+    AbsentStampIsZero,
+    EpochNotCompared,
     LeaseAfterRule,
     LeaseInclusive,
     RenewedInPlace,
@@ -24,14 +25,15 @@ pub(super) enum Weakening {
     BusyLockSkipped,
     SnapshotBeforeLock,
     HeadNotApplied,
-    LeaseOverwritten,
+    HeadByPosition,
+    HeadOfAnotherEpoch,
     HeadAndFloorFromTwoAnswers,
-    ReturnOnFirstNode,
+    FloorZeroAtStart,
+    StartWithoutIntents,
     IntentNotWaitedFor,
     IntentIsAFlag,
     OrphanClearedEarly,
     ExpiryIsNoInvalidation,
-    StartWithoutIntents,
     TokenIsBorn,
     TokenIsApplied,
     TokenBeforeSnapshot,
@@ -42,15 +44,86 @@ pub(super) enum Weakening {
     HeldOffLoadShared,
     LagLeftOutOfBound,
     ReplayReadAfterSnapshot,
-    AbsentStampIsZero,
-    EpochNotCompared,
     NonceNotCompared,
     BeatWithoutNonce,
-    HeadByPosition,
     OwnAppendForgotten,
     OwnAppendOverwritten,
     AppendWithoutLink,
     SeenEpochAdopted,
-    HeadOfAnotherEpoch,
-    LeaseKeptOnMismatch,
+    ReturnOnFirstNode,
+    DriftWithoutMargin,
 }
+
+/// What a weakening is called, the order it breaks (0: none of the ten), the configuration that must catch it, and
+/// what it does, as a sentence.
+pub(super) struct About {
+    pub(super) weak: Weakening,
+    pub(super) name: &'static str,
+    pub(super) order: u8,
+    pub(super) configuration: &'static str,
+    pub(super) says: &'static str,
+}
+
+const fn about(
+    order: u8,
+    weak: Weakening,
+    name: &'static str,
+    configuration: &'static str,
+    says: &'static str,
+) -> About {
+    About { weak, name, order, configuration, says }
+}
+
+use Weakening as W;
+
+/// Every weakening, by order.
+pub(super) const ALL: &[About] = &[
+    about(1, W::StampAfterSnapshot, "stamp_after_snapshot", "hit", "a load is stamped after its snapshot"),
+    about(1, W::PromotionRestamps, "promotion_restamps", "store", "what comes from a store is stamped anew"),
+    about(1, W::FillInTransaction, "fill_in_transaction", "transactions", "a load inside an open transaction fills"),
+    about(2, W::AbsentStampIsZero, "absent_stamp_is_zero", "empty", "an entry without a stamp counts as born at 0"),
+    about(2, W::EpochNotCompared, "epoch_not_compared", "failovers", "the rule does not compare epochs"),
+    about(2, W::FloorNotRaised, "floor_not_raised", "tags", "slots are dropped, and the floor stays"),
+    about(2, W::SlotsDroppedBeforeFloor, "slots_dropped_before_floor", "tags", "slots are dropped, then the floor rises"),
+    about(2, W::FloorBeforeSlots, "floor_read_before_slots", "tags", "a hit reads the floor, then the slots"),
+    about(2, W::UnheldTargetSkipped, "unheld_target_skipped", "tags", "a tag no entry has yet gets no slot"),
+    about(3, W::LeaseAfterRule, "lease_after_rule", "hit", "a hit loads the lease after the rule"),
+    about(3, W::LeaseInclusive, "lease_inclusive", "hit", "a hit at the very end of the lease is served"),
+    about(3, W::RenewedInPlace, "renewed_in_place", "hit", "after a renewal a hit goes on where it was"),
+    about(3, W::FollowerSkipsRule, "follower_skips_rule", "hit", "a follower takes a load's value unchecked"),
+    about(3, W::ClockStopsInSuspend, "clock_stops_in_suspend", "drift", "the lease's clock stands still in suspend"),
+    about(4, W::PublishBeforeSlots, "publish_before_slots", "hit", "applied is published before the slots are raised"),
+    about(4, W::GapIgnored, "gap_ignored", "gaps", "a record beyond the next is taken for the next"),
+    about(4, W::ApplyErrorIgnored, "apply_error_ignored", "gaps", "a record that cannot be applied is passed over"),
+    about(5, W::LeaseFromReply, "lease_from_reply", "hit", "the lease runs from the answer, not from the question"),
+    about(5, W::BusyLockSkipped, "busy_lock_skipped", "sequencer", "a busy sequencer is not waited for"),
+    about(5, W::SnapshotBeforeLock, "snapshot_before_lock", "sequencer", "the sequencer's snapshot is older than its lock"),
+    about(5, W::HeadNotApplied, "head_not_applied", "hit", "the lease is extended before the head is applied"),
+    about(5, W::HeadByPosition, "head_by_position", "failover", "the head counts as applied by its position alone"),
+    about(5, W::HeadOfAnotherEpoch, "head_of_another_epoch", "failovers", "the head of another epoch counts"),
+    about(6, W::HeadAndFloorFromTwoAnswers, "head_and_floor_from_two_answers", "start", "floor and head come from two answers"),
+    about(6, W::FloorZeroAtStart, "floor_zero_at_start", "start", "a started node knows no slots and has no floor"),
+    about(6, W::StartWithoutIntents, "start_without_intents", "guard-start", "a started node does not ask for open intents"),
+    about(7, W::IntentNotWaitedFor, "intent_not_waited_for", "guard", "a guarded write does not wait"),
+    about(7, W::IntentIsAFlag, "intent_is_a_flag", "guard", "a commit record closes the intents of others"),
+    about(7, W::OrphanClearedEarly, "orphan_cleared_early", "guard-start", "an intent expires before its write can no longer land"),
+    about(7, W::ExpiryIsNoInvalidation, "expiry_is_no_invalidation", "guard-start", "an intent expires without invalidating"),
+    about(8, W::TokenIsBorn, "token_is_born", "session", "a load's token is its stamp"),
+    about(8, W::TokenIsApplied, "token_is_applied", "session", "a load's token is what its node has applied"),
+    about(8, W::TokenBeforeSnapshot, "token_before_snapshot", "session", "a load's token is asked for before its snapshot"),
+    about(8, W::TokenWithoutSequencer, "token_without_sequencer", "session", "a token is asked for without a sequencer step"),
+    about(8, W::TokenAfterRule, "token_after_rule", "session", "a hit compares the token after the rule"),
+    about(9, W::HoldOffMissing, "hold_off_missing", "replica", "loads from a lagging replica are kept"),
+    about(9, W::HoldOffDecidedAtFill, "hold_off_decided_at_fill", "replica", "the hold-off is decided when the load ends"),
+    about(9, W::HeldOffLoadShared, "held_off_load_shared", "replica", "a load that is held off is given to followers"),
+    about(9, W::LagLeftOutOfBound, "lag_left_out_of_bound", "replica", "the bound is Δ although the replica lags more"),
+    about(9, W::ReplayReadAfterSnapshot, "replay_read_after_snapshot", "replay", "the replica's position is read after the value"),
+    about(10, W::NonceNotCompared, "nonce_not_compared", "failover", "the rule compares positions without nonces"),
+    about(10, W::BeatWithoutNonce, "beat_without_nonce", "failover", "a beat sends positions without nonces"),
+    about(10, W::OwnAppendForgotten, "own_append_forgotten", "failover", "a beat sends what is applied, not what was appended"),
+    about(10, W::OwnAppendOverwritten, "own_append_overwritten", "failover", "a record is applied in the place of one's own append"),
+    about(10, W::AppendWithoutLink, "append_without_link", "failover", "an append does not send the link it follows"),
+    about(10, W::SeenEpochAdopted, "seen_epoch_adopted", "failovers", "an epoch that was left before is adopted again"),
+    about(0, W::ReturnOnFirstNode, "return_on_first_node", "returns", "write(..) returns when one node has applied"),
+    about(0, W::DriftWithoutMargin, "drift_without_margin", "drift", "a clock may run slow, and the bound knows no margin"),
+];

@@ -28,8 +28,8 @@ const MINUTES: u64 = 44;
 const TAIL_LINES: usize = 80;
 
 /// CI never writes a lock file: what was tested is what is committed.
-const STALE_LOCK: &str = "Cargo.lock does not fit the manifests: run `cargo metadata` (with --manifest-path compare/Cargo.toml for \
-     compare) and commit it";
+const STALE_LOCK: &str = "Cargo.lock does not fit the manifests: run `cargo metadata` (with --manifest-path X/Cargo.toml for X \
+     compare or fuzz) and commit it";
 
 /// What the steps of one run share.
 pub(crate) struct Session<'a> {
@@ -38,8 +38,6 @@ pub(crate) struct Session<'a> {
     pub(crate) tools: Tools,
     /// Tests counted so far.
     pub(crate) counts: Counts,
-    /// Whether the whole test suite ran in this session, and was green.
-    pub(crate) tests_green: Option<bool>,
     /// Where programs put their temporary files: removed at the end.
     pub(crate) scratch: PathBuf,
     step: &'static str,
@@ -73,7 +71,12 @@ impl Session<'_> {
 
     /// Runs a program in the session's environment, its output in the step's log.
     pub(crate) fn run(&self, program: Program) -> Result<Ended, Fault> {
-        let program = self.prepared(program);
+        self.run_within(program, Duration::MAX)
+    }
+
+    /// As [`Session::run`], with a limit of its own.
+    pub(crate) fn run_within(&self, program: Program, limit: Duration) -> Result<Ended, Fault> {
+        let program = self.prepared(program).limit(limit.min(self.remaining()));
         let log = self.log(&format!("$ {}", program.line()))?;
         program.run(log, self.interrupt)
     }
@@ -85,6 +88,11 @@ impl Session<'_> {
             .env("TMPDIR", &self.scratch)
             .env("CARGO_TERM_COLOR", "never")
             .env("CARGO_TERM_PROGRESS_WHEN", "never")
+    }
+
+    /// When the run's time is up.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     /// What is left of the run's time.
@@ -121,7 +129,6 @@ pub(crate) fn run(place: &Place, interrupt: &Interrupt, json: bool, only: &[Stri
         interrupt,
         tools: Tools::look(&place.root),
         counts: Counts::default(),
-        tests_green: None,
         scratch: scratch.clone(),
         step: "",
         deadline: began + Duration::from_secs(60 * minutes()?),
@@ -175,6 +182,9 @@ fn run_step(session: &mut Session<'_>, step: &Step, json: bool) -> Done {
     } else {
         match (step.run)(session) {
             Ok(Outcome::Failed(_)) if session.lock_is_stale() => Outcome::Failed(STALE_LOCK.into()),
+            Ok(Outcome::Absent(what)) if !steps::may_be_absent(step.name) => {
+                Outcome::Failed(format!("{what}: expected it to be there (YET_TO_COME in xtask/src/steps)"))
+            }
             Ok(outcome) => outcome,
             Err(fault) => Outcome::Failed(fault.to_string()),
         }

@@ -108,7 +108,19 @@ fn numbered(part: &str) -> Option<(u64, &str)> {
 
 /// The names of the tests that failed, in order, without repeats.
 pub(crate) fn failed_tests(output: &str) -> Vec<String> {
-    let read = if by_nextest(output) { failed_in_nextest } else { failed_in_cargo_test };
+    without_repeats(output, if by_nextest(output) { failed_in_nextest } else { failed_in_cargo_test })
+}
+
+/// Those of them that nextest stopped, because they took too long or another had failed; `cargo test` stops none.
+pub(crate) fn stopped(output: &str) -> Vec<String> {
+    const STOPS: [&str; 3] = ["TIMEOUT [", "SIGTERM [", "SIGKILL ["];
+    without_repeats(output, |line| {
+        let stop = STOPS.iter().any(|stop| line.trim_start().starts_with(stop));
+        stop.then(|| failed_in_nextest(line)).flatten()
+    })
+}
+
+fn without_repeats(output: &str, read: fn(&str) -> Option<&str>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for name in output.lines().filter_map(read) {
         if !names.iter().any(|known| known == name) {
@@ -137,7 +149,7 @@ fn failed_in_cargo_test(line: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Counts, failed_tests, in_output};
+    use super::{Counts, failed_tests, in_output, stopped};
 
     fn counts(passed: u64, failed: u64, skipped: u64) -> Counts {
         Counts { passed, failed, skipped }
@@ -197,6 +209,9 @@ test rule::tests::old_is_a_miss ... FAILED
 ";
         let names = ["larder-core rule::tests::old_is_a_miss", "larder::reads follower_is_fresh"];
         assert_eq!(failed_tests(nextest), names);
+        assert_eq!(stopped(nextest), names[1..]);
+        let another_failed = "     SIGTERM [   3.908s] (9/9) larder::race waits\n";
+        assert_eq!(stopped(another_failed), ["larder::race waits"]);
         let cargo_test = "test keys::tests::collide ... FAILED\ntest keys::tests::order ... ok\n";
         assert_eq!(failed_tests(cargo_test), ["keys::tests::collide"]);
     }

@@ -6,6 +6,7 @@
 mod ci;
 mod counts;
 mod deny;
+mod explorers;
 mod fault;
 mod main_job;
 mod metadata;
@@ -13,6 +14,7 @@ mod place;
 mod process;
 mod report;
 mod seeded;
+mod simulator;
 mod steps;
 mod tidy;
 mod tools;
@@ -28,7 +30,8 @@ Chores:
   ci [--json] [--only STEP[,STEP]]  every check a change must pass, with a summary; continues after a failure
   tidy [--json]                     the layout's rules: layering, module docs, links, unfinished code
   seeded-bugs [--json] [--only BUG[,BUG]]
-                                    compile each known mistake in, one at a time; each must turn a test red
+                                    make each known mistake, one at a time; tests, an explorer of schedules
+                                    or the simulator must find it
 
 --json prints one object on standard output; progress stays on standard error.
 Exit code: 0 all is well, 1 something failed, 2 the command line was not understood, 130 interrupted.";

@@ -25,6 +25,9 @@ use crate::fault::Fault;
 /// are in groups of their own.
 const GRACE: Duration = Duration::from_secs(20);
 
+/// The variables without which a command typed again would do something else.
+const TELLING: [&str; 4] = ["RUSTFLAGS", "RUSTDOCFLAGS", "RUSTC_WORKSPACE_WRAPPER", "LARDER_SEEDED_BUG"];
+
 /// Whether the user, or the system, asked us to stop.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
@@ -75,7 +78,7 @@ impl Ended {
 }
 
 /// A program to run, with where its output goes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Program {
     name: OsString,
     args: Vec<OsString>,
@@ -113,7 +116,7 @@ impl Program {
         let mut words: Vec<String> = self
             .variables
             .iter()
-            .filter(|(name, _)| name == "RUSTDOCFLAGS" || name == "RUSTC_WORKSPACE_WRAPPER")
+            .filter(|(name, _)| TELLING.iter().any(|telling| name == telling))
             .map(|(name, value)| format!("{}='{}'", name.to_string_lossy(), value.to_string_lossy()))
             .collect();
         words.push(self.name.to_string_lossy().into_owned());

@@ -47,11 +47,25 @@ pub(crate) fn test_build_args(nextest: bool, packages: &[&str]) -> Vec<String> {
     parts.concat().into_iter().map(str::to_owned).collect()
 }
 
-/// The arguments that run them, all of them even after a failure, printing only what failed.
-pub(crate) fn test_args(nextest: bool, packages: &[&str], profile: &str) -> Vec<String> {
+/// How far a run of the tests goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// All of them run, even after a failure.
+    End,
+    /// Little more runs after one has failed.
+    FirstFailure,
+}
+
+/// The arguments that run them, printing only what failed.
+pub(crate) fn test_args(nextest: bool, packages: &[&str], profile: &str, until: Until) -> Vec<String> {
     let mut args = test_build_args(nextest, packages);
     args.pop();
-    args.push("--no-fail-fast".into());
+    match (until, nextest) {
+        (Until::End, _) => args.push("--no-fail-fast".into()),
+        (Until::FirstFailure, true) => args.push("--max-fail=1:immediate".into()),
+        // `cargo test` ends with the first test binary that fails unless told otherwise.
+        (Until::FirstFailure, false) => {}
+    }
     if nextest {
         let quiet = ["--show-progress", "none", "--status-level", "fail", "--final-status-level", "fail"];
         let rest = ["--failure-output", "final", "--no-tests", "pass", "--user-config-file", "none"];
@@ -62,16 +76,18 @@ pub(crate) fn test_args(nextest: bool, packages: &[&str], profile: &str) -> Vec<
 
 #[cfg(test)]
 mod tests {
-    use super::{test_args, test_build_args};
+    use super::{Until, test_args, test_build_args};
 
     #[test]
     fn building_and_running_choose_the_same_tests() {
         for nextest in [true, false] {
             let mut build = test_build_args(nextest, &["-p", "larder"]);
-            let run = test_args(nextest, &["-p", "larder"], "default");
             assert_eq!(build.pop().as_deref(), Some("--no-run"));
-            assert!(run.starts_with(&build), "{build:?} against {run:?}");
-            assert!(run.contains(&"--no-fail-fast".to_owned()));
+            for (until, goes_on) in [(Until::End, true), (Until::FirstFailure, false)] {
+                let run = test_args(nextest, &["-p", "larder"], "default", until);
+                assert!(run.starts_with(&build), "{build:?} against {run:?}");
+                assert_eq!(run.contains(&"--no-fail-fast".to_owned()), goes_on);
+            }
         }
     }
 }

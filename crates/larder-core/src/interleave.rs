@@ -7,13 +7,10 @@
 /// A moment at which other threads may do anything.
 #[cfg(not(feature = "interleave"))]
 #[inline(always)]
-pub(crate) const fn point() {}
+pub const fn point() {}
 
 #[cfg(feature = "interleave")]
-pub use hooked::{hook, unhook};
-
-#[cfg(feature = "interleave")]
-pub(crate) use hooked::point;
+pub use hooked::{hook, point, unhook};
 
 #[cfg(feature = "interleave")]
 mod hooked {
@@ -34,8 +31,9 @@ mod hooked {
         HOOK.with_borrow_mut(Option::take);
     }
 
+    /// A moment at which other threads may do anything.
     #[inline]
-    pub(crate) fn point() {
+    pub fn point() {
         let hook = HOOK.with_borrow(Clone::clone);
         if let Some(hook) = hook {
             hook();

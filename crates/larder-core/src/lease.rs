@@ -9,7 +9,17 @@
 
 use crate::interleave;
 use crate::port::Nanos;
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::AtomicU64;
+use std::sync::atomic::Ordering;
+
+/// How much clocks of two nodes may differ in rate: one part in so many. Whoever outwaits another's clock waits that
+/// much longer.
+const DRIFT: Nanos = 64;
+
+/// What to wait on this clock for `span` to have passed on every other.
+pub const fn outwait(span: Nanos) -> Nanos {
+    span.saturating_add(span / DRIFT).saturating_add(1)
+}
 
 /// The node's lease: when its state was last known to be everything there was. One atomic word.
 #[derive(Debug, Default)]
@@ -31,7 +41,8 @@ impl Lease {
     /// Everything acknowledged by `t0` has been applied. Never shortens the lease. Releases what was applied.
     pub fn extend(&self, t0: Nanos) {
         interleave::point();
-        self.0.fetch_max(t0, Ordering::Release);
+        let order = if crate::seeded_bug!("lease_relaxed") { Ordering::Relaxed } else { Ordering::Release };
+        self.0.fetch_max(t0, order);
     }
 
     /// Distrusts the state until the next renewal.

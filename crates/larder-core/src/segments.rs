@@ -155,7 +155,7 @@ impl Segments {
     /// Starts a sequence to push segments to.
     #[inline]
     pub fn builder() -> SegmentsBuilder {
-        SegmentsBuilder { len: 0, inline: [0; INLINE_BYTES], spilled: Vec::new() }
+        SegmentsBuilder { len: 0, short: Segments::empty().0, spilled: Vec::new() }
     }
 
     /// Reads back an encoding made by [`Segments::as_bytes`]; anything else is refused.
@@ -186,16 +186,6 @@ impl Segments {
         match &self.0 {
             Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
             Repr::Heap(bytes) => bytes,
-        }
-    }
-
-    /// The encoding with zeros after its end, and its length, when it lives inside the value: for comparisons of
-    /// fixed length.
-    #[inline]
-    pub fn as_padded(&self) -> Option<(u8, &[u8; INLINE_BYTES])> {
-        match &self.0 {
-            Repr::Inline { len, bytes } => Some((*len, bytes)),
-            Repr::Heap(_) => None,
         }
     }
 
@@ -276,9 +266,13 @@ fn read_integer(reader: &mut Reader<'_>, len: u8) -> Result<u128, Malformed> {
 }
 
 /// Collects segments; see [`Segments::builder`] and the `key!` and `tag!` macros.
+///
+/// Short ones are written where they stay: moved as one piece, every time in the same way, a key just built is not
+/// waited for.
 pub struct SegmentsBuilder {
     len: usize,
-    inline: [u8; INLINE_BYTES],
+    /// Always inline.
+    short: Repr,
     spilled: Vec<u8>,
 }
 
@@ -305,17 +299,35 @@ impl SegmentsBuilder {
     }
 
     /// The finished sequence.
-    #[inline]
+    #[inline(always)]
     pub fn finish(self) -> Segments {
-        if self.spilled.is_empty() {
-            Segments(Repr::Inline { len: self.len as u8, bytes: self.inline })
-        } else {
-            Segments(Repr::Heap(self.spilled.into()))
+        let SegmentsBuilder { short, spilled, .. } = self;
+        if spilled.is_empty() { Segments(short) } else { Segments(Repr::Heap(spilled.into())) }
+    }
+
+    /// Room for `used` more bytes of a short one, with `spare` behind them to be written with zeros; counts them as
+    /// written. `None` when there is not as much.
+    #[inline(always)]
+    fn room(&mut self, used: usize, spare: usize) -> Option<&mut [u8]> {
+        let Repr::Inline { len, bytes } = &mut self.short else { return None };
+        if !self.spilled.is_empty() {
+            return None;
         }
+        let room = bytes.get_mut(self.len..)?.get_mut(..used + spare)?;
+        self.len += used;
+        *len = self.len as u8;
+        Some(room)
     }
 
     #[inline]
     fn push_run(&mut self, tag: u8, run: &[u8]) {
+        if run.len() < 0x80
+            && let Some([kind, len, room @ ..]) = self.room(2 + run.len(), 0)
+        {
+            (*kind, *len) = (tag, run.len() as u8);
+            room.copy_from_slice(run);
+            return;
+        }
         let mut head = [tag; 11];
         let used = 1 + put_varint(&mut head[1..], run.len() as u64);
         self.push_encoded(&head[..used]);
@@ -324,43 +336,48 @@ impl SegmentsBuilder {
 
     #[inline]
     fn push_integer(&mut self, tag: u8, n: u128) {
-        const MOST: usize = 1 + INT_BYTES_MAX as usize;
         let skip = n.leading_zeros() / 8;
         let significant = INT_BYTES_MAX - skip as u8;
-        let mut out = [0; MOST];
-        out[0] = tag + significant;
         // Significant bytes first, zeros behind: as the bytes after the end of an inline encoding must be.
-        out[1..].copy_from_slice(&n.checked_shl(skip * 8).unwrap_or(0).to_be_bytes());
-        let used = 1 + usize::from(significant);
-        match self.inline.get_mut(self.len..self.len + MOST) {
-            // The whole of it, whose length is known when compiling.
-            Some(room) if self.spilled.is_empty() => {
-                room.copy_from_slice(&out);
-                self.len += used;
-            }
-            _ => self.push_encoded(&out[..used]),
+        let number = n.checked_shl(skip * 8).unwrap_or(0).to_be_bytes();
+        // All of the number, whose length is known when compiling.
+        if let Some([kind, room @ ..]) = self.room(1 + usize::from(significant), usize::from(skip as u8)) {
+            *kind = tag + significant;
+            room.copy_from_slice(&number);
+        } else {
+            self.push_encoded(&[tag + significant]);
+            self.push_encoded(&number[..usize::from(significant)]);
         }
     }
 
     #[inline]
     pub(crate) fn push_encoded(&mut self, bytes: &[u8]) {
-        let end = self.len + bytes.len();
-        if self.spilled.is_empty() && end <= INLINE_BYTES {
-            self.inline[self.len..end].copy_from_slice(bytes);
-        } else {
-            if self.spilled.is_empty() {
-                self.spilled.extend_from_slice(&self.inline[..self.len]);
-            }
-            self.spilled.extend_from_slice(bytes);
+        if let Some(room) = self.room(bytes.len(), 0) {
+            room.copy_from_slice(bytes);
+            return;
         }
-        self.len = end;
+        if self.spilled.is_empty()
+            && let Repr::Inline { bytes, .. } = &self.short
+        {
+            self.spilled.extend_from_slice(&bytes[..self.len]);
+        }
+        self.spilled.extend_from_slice(bytes);
+        self.len += bytes.len();
     }
 }
 
 impl PartialEq for Segments {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
-        self.as_bytes() == other.as_bytes()
+        match (&self.0, &other.0) {
+            // With the padding, so that lengths are known when compiling; its end only when there is something in it.
+            (Repr::Inline { len, bytes }, Repr::Inline { len: other_len, bytes: others }) => {
+                len == other_len
+                    && bytes.first_chunk::<16>() == others.first_chunk::<16>()
+                    && (*len <= 16 || bytes.last_chunk::<30>() == others.last_chunk::<30>())
+            }
+            _ => self.as_bytes() == other.as_bytes(),
+        }
     }
 }
 impl Eq for Segments {}

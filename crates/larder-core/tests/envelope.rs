@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "in a test, it fails the test")]
 
 use larder_core::{
-    Cause, Content, Envelope, EnvelopeHead, Epoch, Fences, Limits, Link, Packing, Path, Record, Rejected,
-    Segments, Tag, Target, Tenant, Verdict, key,
+    Act, Cause, Content, Envelope, EnvelopeHead, Epoch, Fences, Limits, Link, Packing, Path, Record,
+    Rejected, Segments, Tag, Target, Tenant, Verdict, key,
 };
 use proptest::prelude::*;
 use std::sync::atomic::AtomicU64;
@@ -85,7 +85,7 @@ fn judged(node: &Fences, key: &Path, bytes: &[u8]) -> Option<Verdict> {
 fn a_node_at_the_beginning_of_a_history_never_serves_an_entry_without_a_stamp() {
     let start = Link { epoch: Epoch::new(77), position: 0, nonce: 0 };
     let node = Fences::new(1, 1024);
-    node.adopt(start);
+    node.adopt(start, &[]);
     let key = Path::of_region(&Tenant::common(), "availability").below(&key![7u64]);
     let stamped = Envelope {
         key: key.as_bytes(),
@@ -97,7 +97,12 @@ fn a_node_at_the_beginning_of_a_history_never_serves_an_entry_without_a_stamp() 
     assert_eq!(judged(&node, &key, &without_stamp(bytes.clone())), None);
 
     let link = Link { position: 1, nonce: 5, ..start };
-    let record = Record { link, targets: vec![Target::tag(Tag::from("branch"))], cause: Cause::default() };
+    let record = Record {
+        link,
+        act: Act::Invalidate,
+        targets: vec![Target::tag(Tag::from("branch"))],
+        cause: Cause::default(),
+    };
     node.apply(&record).unwrap();
     assert_eq!(judged(&node, &key, &bytes), Some(Verdict::Invalidated));
 }

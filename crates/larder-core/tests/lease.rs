@@ -4,14 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "in a test, it fails the test")]
 
 use larder_core::{
-    Bound, Cause, Confirmed, Epoch, Fences, Lease, Level, Link, Path, Record, Target, Tenant, Verdict, key,
+    Act, Bound, Cause, Confirmed, Epoch, Fences, Lease, Level, Link, Path, Record, Target, Tenant, Verdict,
+    key,
 };
 use proptest::prelude::*;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-
-const VERDICTS: [Verdict; 4] =
-    [Verdict::Fresh, Verdict::Invalidated, Verdict::BelowFloor, Verdict::Unconfirmed];
 
 fn bounded(nanos: u64) -> Bound {
     Bound::from(Level::Bounded(Duration::from_nanos(nanos)))
@@ -92,7 +90,7 @@ proptest! {
 
     #[test]
     fn a_lease_only_ever_withholds(t0 in 1u64..100, bound in 0u64..100, now in 0u64..300) {
-        for verdict in VERDICTS {
+        for verdict in Verdict::ALL {
             let admitted = bounded(bound).admit(extended(t0), verdict, now);
             match verdict {
                 Verdict::Fresh if now < t0 + bound => prop_assert_eq!(admitted, Verdict::Fresh),
@@ -118,11 +116,12 @@ fn hit(order: [Part; 3], renewed_before: usize) -> Verdict {
     let start = Link { epoch: Epoch::new(1), position: 0, nonce: 0 };
     let key = Path::of_region(&Tenant::common(), "r").below(&key![1u8]);
     let node = Fences::new(1, 512);
-    node.adopt(start);
+    node.adopt(start, &[]);
     let (born, dependencies) = (node.birth().unwrap(), node.dependencies(&key, &[], &[]));
     node.lease().extend(900);
     let record = Record {
         link: Link { position: 1, nonce: 5, ..start },
+        act: Act::Invalidate,
         targets: vec![Target::key("r", key![1u8])],
         cause: Cause::default(),
     };

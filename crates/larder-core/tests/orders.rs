@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, it fails the test")]
 
 use larder_core::{
-    Birth, Cause, Epoch, Fences, Link, Path, Pattern, Record, Tag, Target, Tenant, Verdict, key, tag,
+    Act, Birth, Cause, Epoch, Fences, Link, Path, Pattern, Record, Tag, Target, Tenant, Verdict, key, tag,
 };
 use std::sync::atomic::AtomicU64;
 
@@ -13,13 +13,18 @@ fn link(epoch: u128, position: u64) -> Link {
 }
 
 fn record(epoch: u128, position: u64, targets: &[Target]) -> Record {
-    Record { link: link(epoch, position), targets: targets.to_vec(), cause: Cause::default() }
+    Record {
+        link: link(epoch, position),
+        act: Act::Invalidate,
+        targets: targets.to_vec(),
+        cause: Cause::default(),
+    }
 }
 
 /// A node that follows epoch 1 from its beginning and is confirmed.
 fn node() -> Fences {
     let node = Fences::new(7, 1024);
-    node.adopt(link(1, 0));
+    node.adopt(link(1, 0), &[]);
     node.lease().extend(100);
     node
 }
@@ -204,7 +209,7 @@ fn a_local_fence_covers_what_was_born_up_to_the_place_applied() {
 fn a_restart_is_warm_from_the_place_adopted_on() {
     let node = Fences::new(7, 1024);
     node.lease().extend(100);
-    node.adopt(link(1, 40));
+    node.adopt(link(1, 40), &[]);
     assert_eq!(node.lease().load().since(), None, "the lease goes first");
     assert_eq!(node.head(), Some(link(1, 40)));
     assert_eq!(verdict(&node, node.locate(link(1, 40)).unwrap(), "a"), Verdict::Fresh);
@@ -226,7 +231,7 @@ fn what_was_in_memory_before_a_jump_is_a_miss_whatever_its_position() {
         let node = node();
         (1..=5).for_each(|n| node.apply(&record(1, n, &[other()])).unwrap());
         let born = node.birth().unwrap();
-        node.adopt(to);
+        node.adopt(to, &[]);
         assert_eq!(verdict(&node, born, "a"), Verdict::BelowFloor, "{to}");
         assert_eq!(verdict(&node, node.birth().unwrap(), "a"), Verdict::Fresh, "{to}");
     }
@@ -238,7 +243,7 @@ fn records_replayed_after_a_jump_back_still_invalidate_what_stores_hold() {
     let node = node();
     let told = [record(1, 1, &[other()]), record(1, 2, &[Target::tag(branch())]), record(1, 3, &[other()])];
     told.iter().for_each(|record| node.apply(record).unwrap());
-    node.adopt(link(1, 0));
+    node.adopt(link(1, 0), &[]);
     told.iter().for_each(|record| node.apply(record).unwrap());
     let found = |position| verdict(&node, node.locate(link(1, position)).unwrap(), "a");
     assert_eq!([0, 1, 2, 3].map(found), {
@@ -251,7 +256,7 @@ fn records_replayed_after_a_jump_back_still_invalidate_what_stores_hold() {
 #[test]
 fn the_last_position_there_is_has_nothing_after_it() {
     let node = node();
-    node.adopt(link(1, u64::MAX));
+    node.adopt(link(1, u64::MAX), &[]);
     assert_eq!(node.head(), Some(link(1, u64::MAX)));
     assert!(node.apply(&record(1, 0, &[other()])).is_err());
     assert!(node.locate(link(1, u64::MAX)).is_some());

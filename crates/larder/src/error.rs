@@ -25,6 +25,8 @@ enum Kind {
     NotModified,
     Closed,
     Invalid(String),
+    GuardExpired,
+    Uncommitted(JournalError),
     Journal(JournalError),
     Store(StoreError),
 }
@@ -62,6 +64,12 @@ impl Error {
     }
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::of(Kind::Invalid(message.into()))
+    }
+    pub(crate) fn guard_expired() -> Self {
+        Self::of(Kind::GuardExpired)
+    }
+    pub(crate) fn uncommitted(error: JournalError) -> Self {
+        Self::of(Kind::Uncommitted(error))
     }
 
     /// The loader said that the origin has nothing under this key (now, or when it was last asked).
@@ -103,6 +111,18 @@ impl Error {
     /// The journal failed. For an invalidation: it was neither recorded nor queued; this node alone has fenced it.
     pub fn is_journal(&self) -> bool {
         matches!(*self.0, Kind::Journal(_))
+    }
+
+    /// A write guard's time is over. Its intent expires, which invalidates its targets: what was written in time is seen;
+    /// what is written from now on is not guarded.
+    pub fn is_guard_expired(&self) -> bool {
+        matches!(*self.0, Kind::GuardExpired)
+    }
+
+    /// The end of a guarded write could not be recorded, or its answer was lost. No node serves an older value: the intent
+    /// stays open, and its targets uncacheable, until it is closed or expires, which invalidates them.
+    pub fn is_uncommitted(&self) -> bool {
+        matches!(*self.0, Kind::Uncommitted(_))
     }
 
     /// A store failed.
@@ -149,6 +169,13 @@ impl fmt::Display for Error {
             }
             Kind::Closed => f.write_str("the cache is closed"),
             Kind::Invalid(message) => f.write_str(message),
+            Kind::GuardExpired => f.write_str("the write guard's time is over; its intent expires"),
+            Kind::Uncommitted(error) => {
+                write!(
+                    f,
+                    "the end of a guarded write may not have been recorded; its intent expires: {error}"
+                )
+            }
             Kind::Journal(error) => error.fmt(f),
             Kind::Store(error) => error.fmt(f),
         }
@@ -165,7 +192,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.0 {
             Kind::Load(error) => Some(&**error),
-            Kind::Journal(error) => Some(error),
+            Kind::Journal(error) | Kind::Uncommitted(error) => Some(error),
             Kind::Store(error) => Some(error),
             _ => None,
         }

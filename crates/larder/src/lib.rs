@@ -36,20 +36,21 @@ pub mod outbox;
 mod outcome;
 mod policy;
 mod region;
+mod runtime;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use cache::{Cache, CacheBuilder, TARGETS_MAX, TenantCache};
+pub use cache::{Cache, CacheBuilder, TARGETS_MAX, TenantCache, Write, WriteGuard};
 pub use clock::SystemClock;
 pub use codec::{Codec, CodecError, Compression};
-pub use engine::{Invalidated, SourceLimits};
+pub use engine::{Invalidated, Reached, SourceLimits};
 pub use error::{Error, LoadError};
 pub use larder_core::{
-    Cause, Level, Path, Pattern, PatternError, Segment, Segments, Tag, Target, TargetKind, Tenant, ToSegment,
-    key, port, tag,
+    Cause, Intent, IntentId, Level, Path, Pattern, PatternError, Segment, Segments, Tag, Target, TargetKind,
+    Tenant, ToSegment, Token, TokenError, key, port, tag,
 };
 pub use memory::{Bytes, Key};
 pub use observe::Stats;
@@ -66,6 +67,8 @@ mod pages {
     struct TheRule;
     #[doc = include_str!("../../../docs/concepts/lease-and-levels.md")]
     struct LeaseAndLevels;
+    #[doc = include_str!("../../../docs/concepts/levels.md")]
+    struct Levels;
     #[doc = include_str!("../../../docs/concepts/journal.md")]
     struct Journal;
     #[doc = include_str!("../../../docs/concepts/sqlite.md")]

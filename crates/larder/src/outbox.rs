@@ -6,7 +6,7 @@
 
 use crate::journal::sqlite::{Fault, append, head_or_create};
 use crate::journal::{Unfit, encode};
-use larder_core::{Cause, Link, Target};
+use larder_core::{Act, Cause, Intent, Link, Target};
 use rusqlite::Connection;
 use std::fmt;
 
@@ -19,7 +19,9 @@ use std::fmt;
 /// Give all targets of one change in one call: they apply at once, and cost one row. No targets at all is no
 /// error and writes no record; the place returned is then the head.
 ///
-/// The place stands once the transaction commits; until then it is only where the record would be.
+/// The place stands once the transaction commits; until then it is only where the record would be. From then on
+/// `Token::new(namespace, link)` is the token of the write, for `Cache::reach` on any node; and
+/// `Cache::wait_for_all_nodes` returns when every node has seen it.
 ///
 /// # Errors
 /// [`OutboxError::is_too_large`] when the targets take more than [`crate::journal::RECORD_BYTES_MAX`] bytes;
@@ -42,9 +44,37 @@ pub fn invalidate(
     cause: impl Into<Cause>,
 ) -> Result<Link, OutboxError> {
     let targets: Vec<Target> = targets.into_iter().collect();
-    let cause = cause.into();
-    match encode(&targets) {
-        Ok(targets) => atomically(connection, || append(connection, namespace, &targets, cause.as_str())),
+    add(connection, namespace, Act::Invalidate, &targets, &cause.into())
+}
+
+/// Adds the record that ends a guarded write, to be committed together with the data: no moment lies between the two. Once
+/// the transaction has committed, drop the guard: there is nothing left for it to do. When it was rolled back, cancel
+/// the guard, or drop it and let it expire.
+///
+/// `intent` is [`crate::WriteGuard::intent`]. The transaction must not commit after the guard's time is over.
+///
+/// # Errors
+/// As [`invalidate`].
+pub fn commit(
+    connection: &Connection,
+    namespace: &str,
+    intent: &Intent,
+    cause: impl Into<Cause>,
+) -> Result<Link, OutboxError> {
+    add(connection, namespace, Act::Close { intent: intent.id }, &intent.targets, &cause.into())
+}
+
+fn add(
+    connection: &Connection,
+    namespace: &str,
+    act: Act,
+    targets: &[Target],
+    cause: &Cause,
+) -> Result<Link, OutboxError> {
+    match encode(targets) {
+        Ok(targets) => {
+            atomically(connection, || append(connection, namespace, act, &targets, cause.as_str()))
+        }
         Err(Unfit::Empty) => atomically(connection, || head_or_create(connection, namespace)),
         Err(unfit) => Err(OutboxError(Kind::Unfit(unfit))),
     }

@@ -21,6 +21,7 @@ pub struct Policy {
     pub(crate) compression: Compression,
     pub(crate) value_bytes_max: u64,
     pub(crate) memory_only: bool,
+    pub(crate) replica_lag: Option<Duration>,
 }
 
 /// The name of the source that regions load from unless they say otherwise.
@@ -40,6 +41,7 @@ impl Policy {
             compression: Compression::default(),
             value_bytes_max: 16 << 20,
             memory_only: false,
+            replica_lag: None,
         }
     }
 
@@ -144,6 +146,24 @@ impl Policy {
         self
     }
 
+    /// Loads of this region come from a replica of the origin that is at most `lag` behind. What is loaded is then taken to
+    /// be as old as that: for so long after an invalidation, what is loaded is returned and not kept. The staleness a
+    /// reader may see is the larger of the level's bound and the lag. Session tokens and write guards do not reach further
+    /// than that here.
+    #[must_use]
+    pub fn replica_lag(mut self, lag: Duration) -> Self {
+        self.replica_lag = Some(lag);
+        self
+    }
+
+    /// The staleness a read may see, if it is bounded at all.
+    pub(crate) fn bound(&self) -> Option<Duration> {
+        match self.level {
+            Level::Eventual => None,
+            Level::Bounded(bound) => Some(bound.max(self.replica_lag.unwrap_or_default())),
+        }
+    }
+
     pub(crate) fn check(&self, region: &str) -> Result<(), Error> {
         let wrong = |field: &str, value: String, expected: &str| {
             Err(Error::invalid(format!("region {region:?}: {field} is {value}; expected {expected}")))
@@ -170,6 +190,9 @@ impl Policy {
             && soft > self.hard_timeout
         {
             return wrong("soft_timeout", format!("{soft:?}"), "at most the hard timeout");
+        }
+        if self.replica_lag.is_some_and(|lag| lag.is_zero()) {
+            return wrong("replica_lag", "0".into(), "more than zero, or none for the origin itself");
         }
         if let Level::Bounded(bound) = self.level
             && bound < Duration::from_millis(1)

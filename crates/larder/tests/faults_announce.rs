@@ -177,7 +177,9 @@ async fn two_hundred_invalidations_at_once_each_have_a_place_of_their_own() {
         .collect();
     let mut places = Vec::new();
     for task in tasks {
-        let (Invalidated::Applied { position }, hit) = task.await.unwrap() else { panic!("not recorded") };
+        let (Invalidated::Applied { position, .. }, hit) = task.await.unwrap() else {
+            panic!("not recorded")
+        };
         assert!(!hit);
         places.push(position);
     }

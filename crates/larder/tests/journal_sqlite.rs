@@ -4,7 +4,7 @@
 use larder::journal::{SqliteJournal, SqliteJournalOptions};
 use larder::outbox;
 use larder_core::port::{Journal, JournalError, Page};
-use larder_core::{Cause, Link, Target, tag};
+use larder_core::{Act, Cause, Epoch, IntentId, Link, Target, tag};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -331,9 +331,9 @@ fn a_database_that_connections_cannot_share_is_refused() {
 fn a_newer_schema_is_refused() {
     let db = Db::new();
     drop(db.journal());
-    db.sql("UPDATE larder_settings SET value = 2 WHERE name = 'schema'");
+    db.sql("UPDATE larder_settings SET value = 3 WHERE name = 'schema'");
     let error = SqliteJournal::open(db.path()).err().expect("refused").to_string();
-    assert!(error.contains("schema version is 2; expected at most 1"), "{error}");
+    assert!(error.contains("schema version is 3; expected at most 2"), "{error}");
 }
 
 #[tokio::test]
@@ -341,10 +341,87 @@ async fn a_schema_that_becomes_newer_under_a_running_journal_is_refused() {
     let db = Db::new();
     let journal = db.journal();
     let head = append(&journal, 1).await;
-    db.sql("UPDATE larder_settings SET value = 2 WHERE name = 'schema'");
+    db.sql("UPDATE larder_settings SET value = 3 WHERE name = 'schema'");
     let error = journal.read(NS, head, 1).await.expect_err("refused").to_string();
-    assert!(error.contains("schema version is 2"), "{error}");
+    assert!(error.contains("schema version is 3"), "{error}");
     assert!(journal.append(NS, &[Target::everything()], &Cause::default()).await.is_err());
+}
+
+/// The tables as version 1 made them, with one record.
+const VERSION_1: &str = "
+CREATE TABLE larder_settings(name TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE larder_head(
+    namespace TEXT PRIMARY KEY NOT NULL,
+    epoch BLOB NOT NULL CHECK (typeof(epoch) = 'blob' AND length(epoch) = 16),
+    position INTEGER NOT NULL,
+    nonce INTEGER NOT NULL,
+    oldest_position INTEGER NOT NULL,
+    oldest_nonce INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE larder_journal(
+    namespace TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    nonce INTEGER NOT NULL,
+    targets BLOB NOT NULL,
+    cause TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (namespace, position)
+) WITHOUT ROWID;
+INSERT INTO larder_settings VALUES ('schema', 1), ('records_max', 1000);
+INSERT INTO larder_head VALUES ('NS', x'00000000000000000000000000000007', 1, 5, 0, 0);
+INSERT INTO larder_journal VALUES ('NS', 1, 5, x'00', 'booked', 0);
+";
+
+fn make_version_1(db: &Db) {
+    db.sql(&VERSION_1.replace("'NS'", &format!("'{NS}'")));
+}
+
+/// What a program before write guards left behind: its history goes on, as it was.
+async fn goes_on_from_version_1(journal: &SqliteJournal, records: u64) {
+    let history = journal.history(NS).await.unwrap();
+    assert_eq!((history.head.epoch, history.head.position), (Epoch::new(7), records));
+    let page = journal.read(NS, history.oldest, 10).await.unwrap();
+    assert!(page.records.iter().all(|record| record.act == Act::Invalidate));
+    assert_eq!((page.records.len() as u64, page.records[0].link.nonce), (records, 5));
+    let act = Act::Open { intent: IntentId::new(9), lasts: Duration::from_secs(1) };
+    journal.record(NS, act, &[Target::everything()], &Cause::default()).await.unwrap();
+    assert_eq!(journal.history(NS).await.unwrap().open.len(), 1);
+}
+
+#[tokio::test]
+async fn tables_of_version_1_are_brought_up_to_date_when_opened() {
+    let db = Db::new();
+    make_version_1(&db);
+    goes_on_from_version_1(&db.journal(), 1).await;
+    let again = db.journal().history(NS).await.unwrap();
+    assert_eq!((again.head.position, again.open.len()), (2, 1));
+}
+
+#[tokio::test]
+async fn tables_of_version_1_are_brought_up_to_date_by_the_outbox() {
+    let db = Db::new();
+    make_version_1(&db);
+    let mut app = Connection::open(db.path()).unwrap();
+    let tx = app.transaction().unwrap();
+    outbox::invalidate(&tx, NS, [Target::everything()], "booked").unwrap();
+    tx.rollback().unwrap();
+    let tx = app.transaction().unwrap();
+    outbox::invalidate(&tx, NS, [Target::everything()], "booked").unwrap();
+    tx.commit().unwrap();
+    goes_on_from_version_1(&db.journal(), 2).await;
+}
+
+/// A backup from before the upgrade is restored under a running journal: the reader must not stumble over tables it does
+/// not know, and whoever starts over brings them up to date.
+#[tokio::test]
+async fn tables_of_version_1_under_a_running_journal_are_no_history_until_brought_up_to_date() {
+    let db = Db::new();
+    let journal = db.journal();
+    let head = append(&journal, 1).await;
+    db.sql("DROP TABLE larder_settings; DROP TABLE larder_head; DROP TABLE larder_journal; DROP TABLE larder_intents");
+    make_version_1(&db);
+    assert!(journal.read(NS, head, 1).await.expect_err("not this history").is_diverged());
+    goes_on_from_version_1(&journal, 1).await;
 }
 
 #[test]

@@ -111,7 +111,7 @@ async fn many_targets_go_into_one_record() {
     let before = rig.cache.stats().journal.position;
     let targets = keys[..100].iter().map(|key| region.target(key.clone()));
     let announced = rig.cache.invalidate(targets).await.unwrap();
-    assert_eq!(announced, Invalidated::Applied { position: before + 1 });
+    assert!(matches!(announced, Invalidated::Applied { position, .. } if position == before + 1));
     assert_eq!(hits(&region, &keys).await, (100..200).collect::<Vec<_>>());
 }
 

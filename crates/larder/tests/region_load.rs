@@ -5,8 +5,9 @@
 
 mod rig;
 
-use larder::{AbsentAsNone, Bytes, Load, Loaded, Policy, Region, Source, Target, key, tag};
-use rig::{Answer, Down, Rig, TTL, eventual, secs, settle, until};
+use larder::{AbsentAsNone, Bytes, Cache, Load, Loaded, Policy, Region, Source, Target, key, tag};
+use rig::{Answer, Down, NS, Rig, TTL, eventual, secs, settle, until};
+use std::sync::Arc;
 use std::time::Duration;
 
 async fn load(rig: &Rig, region: &Region<u64>) -> Result<larder::Outcome<u64>, larder::Error> {
@@ -59,7 +60,7 @@ async fn a_life_of_zero_is_kept_nowhere() {
 
 #[tokio::test(start_paused = true)]
 async fn the_longest_durations_are_as_good_as_for_ever() {
-    let rig = Rig::with_store().await;
+    let rig = Rig::of(|builder, store| builder.store(store.clone()).bound_max(Duration::MAX)).await;
     let policy = Policy::ttl(Duration::MAX)
         .level(larder::Level::Bounded(Duration::MAX))
         .stale_while_revalidate(Duration::MAX)
@@ -74,7 +75,9 @@ async fn the_longest_durations_are_as_good_as_for_ever() {
     rig.stored(1).await;
     rig.lapse(secs(3600 * 24 * 365 * 100));
     assert_eq!(load(&rig, &region).await.unwrap().source(), Source::Memory);
-    let restarted = rig.another().await.region::<u64>("slots", policy).unwrap();
+    let builder = Cache::builder(NS).clock(Arc::new(rig.clock.clone())).journal(rig.records.clone());
+    let another = builder.store(rig.store.clone()).bound_max(Duration::MAX).build().await.unwrap();
+    let restarted = another.region::<u64>("slots", policy).unwrap();
     assert_eq!(load(&rig, &restarted).await.unwrap().source(), Source::Store(0));
     region.invalidate(key![1]).await.unwrap();
     assert!(region.get(key![1]).await.unwrap().is_none());

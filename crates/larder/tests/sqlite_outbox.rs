@@ -1,10 +1,11 @@
 //! The outbox: a record lives or dies with the transaction it was written in.
 #![allow(clippy::unwrap_used)]
 
+use larder::Cache;
 use larder::journal::{RECORD_BYTES_MAX, SqliteJournal, SqliteJournalOptions};
 use larder::outbox;
 use larder_core::port::Journal;
-use larder_core::{Link, Record, Target, key, tag};
+use larder_core::{Act, Link, Record, Target, key, tag};
 use rusqlite::Connection;
 use std::path::PathBuf;
 
@@ -182,7 +183,7 @@ fn a_newer_schema_is_refused_and_the_transaction_goes_on() {
     tx.execute("INSERT INTO data(id) VALUES (1)", []).unwrap();
     let error = outbox::invalidate(&tx, NS, [target(2)], "test").unwrap_err();
     assert!(error.is_newer_schema());
-    assert!(error.to_string().contains("schema version is 9; expected at most 1"), "{error}");
+    assert!(error.to_string().contains("schema version is 9; expected at most 2"), "{error}");
     tx.commit().unwrap();
     let position = "SELECT position FROM larder_head";
     assert_eq!(app.query_row(position, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
@@ -278,4 +279,30 @@ fn each_namespace_has_its_own_positions() {
     tx.commit().unwrap();
     assert_eq!((a.position, b.position), (1, 1));
     assert_ne!(a.epoch, b.epoch);
+}
+
+/// The end of a guarded write in the data's own transaction: rolled back, the intent is still open; committed, it is closed
+/// and the guard has nothing left to do.
+#[tokio::test]
+async fn a_guarded_write_ends_with_its_transaction() {
+    let db = Db::new();
+    let mut app = db.connect();
+    let bound = std::time::Duration::from_millis(2);
+    let cache = Cache::builder(NS).journal(db.journal()).bound_max(bound).build().await.unwrap();
+    let guard = cache.write([target(1)]).await.unwrap();
+    let open = async || db.journal().history(NS).await.unwrap().open.len();
+    let tx = app.transaction().unwrap();
+    outbox::commit(&tx, NS, guard.intent(), "booked").unwrap();
+    tx.rollback().unwrap();
+    assert_eq!(open().await, 1);
+    let tx = app.transaction().unwrap();
+    tx.execute("INSERT INTO data(id) VALUES (1)", []).unwrap();
+    let link = outbox::commit(&tx, NS, guard.intent(), "booked").unwrap();
+    tx.commit().unwrap();
+    assert_eq!(open().await, 0);
+    let last = db.records().await.pop().unwrap();
+    assert_eq!((last.link, last.act), (link, Act::Close { intent: guard.intent().id }));
+    assert_eq!(last.targets, [target(1)]);
+    assert_eq!(cache.sync().await.unwrap(), link.position);
+    assert_eq!(cache.stats().journal.intents_open, 0);
 }

@@ -26,12 +26,13 @@ const LAYERS: &[Layer] = &[
     Layer { module: "observe", may: &[], clients: false },
     // The library's words: what the engine takes in and hands up, and what it says when something fails.
     Layer { module: "error", may: &[], clients: false },
+    Layer { module: "runtime", may: &[], clients: false },
     Layer { module: "codec", may: &[], clients: false },
     Layer { module: "policy", may: &["codec", "error"], clients: false },
     Layer { module: "outcome", may: &["error", "memory"], clients: false },
     Layer {
         module: "engine",
-        may: &["clock", "codec", "error", "memory", "observe", "outcome", "policy"],
+        may: &["clock", "codec", "error", "memory", "observe", "outcome", "policy", "runtime"],
         clients: false,
     },
 ];
@@ -101,7 +102,8 @@ fn is_larder(source: &Source) -> bool {
 /// What ships does not import fakes and fault wrappers.
 pub(crate) fn testing_in_shipping(source: &Source) -> Vec<Finding> {
     let module = source.module();
-    if !source.in_src() || module.first().is_some_and(|own| own == "testing") {
+    let ships = source.in_src() && !source.path.starts_with("crates/larder-sim/");
+    if !ships || module.first().is_some_and(|own| own == "testing") {
         return Vec::new();
     }
     let imports_testing = |path: &super::paths::Named| match path.segments.first().map(String::as_str) {
@@ -117,6 +119,24 @@ pub(crate) fn testing_in_shipping(source: &Source) -> Vec<Finding> {
             Finding::error(&source.path, path.line, message)
         })
         .collect()
+}
+
+/// The library says where a thread may be overtaken; the simulator alone decides what overtakes it.
+pub(crate) fn interleaving(source: &Source) -> Vec<Finding> {
+    if ["crates/larder-core/", "crates/larder-sim/"].iter().any(|own| source.path.starts_with(own)) {
+        return Vec::new();
+    }
+    let hooks = source.paths.iter().filter(|path| {
+        let mut segments = path.segments.iter().map(String::as_str);
+        let inside = segments.next() == Some("larder_core") && segments.next() == Some("interleave");
+        // The module itself, under its own name, is imported to call `interleave::point()`.
+        inside && segments.next().is_some_and(|name| !(name == "point" && is_larder(source)))
+    });
+    let finding = |path: &super::paths::Named| {
+        let message = format!("`{}`: only larder-sim lets threads be overtaken", path.text());
+        Finding::error(&source.path, path.line, message)
+    };
+    hooks.map(finding).collect()
 }
 
 /// `larder-core` decides, and does nothing.
@@ -148,7 +168,7 @@ fn reaches(path: &super::paths::Named, impure: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Finding, Source, core_purity, layering, testing_in_shipping};
+    use super::{Finding, Source, core_purity, interleaving, layering, testing_in_shipping};
 
     fn lines(rule: fn(&Source) -> Vec<Finding>, path: &str, text: &str) -> Vec<usize> {
         rule(&Source::new(path, text)).iter().map(|finding| finding.line).collect()
@@ -198,6 +218,25 @@ mod tests {
             lines(testing_in_shipping, "crates/larder/src/testing/a.rs", "use crate::testing::X;\n"),
             [0; 0]
         );
+        assert_eq!(
+            lines(testing_in_shipping, "crates/larder-sim/src/world.rs", "use larder::testing::X;\n"),
+            [0; 0]
+        );
+    }
+
+    #[test]
+    fn only_the_simulator_decides_what_overtakes_a_thread() {
+        let hooks = "use larder_core::Entry;\nuse larder_core::{interleave::hook, Path};\nlarder_core::interleave::unhook();\n";
+        for path in
+            ["crates/larder/src/engine/read.rs", "crates/larder/tests/a.rs", "examples/booking/src/main.rs"]
+        {
+            assert_eq!(lines(interleaving, path, hooks), [2, 3], "{path}");
+        }
+        assert_eq!(lines(interleaving, "crates/larder-sim/src/sched/mod.rs", hooks), [0; 0]);
+        assert_eq!(lines(interleaving, "crates/larder-core/tests/interleave.rs", hooks), [0; 0]);
+        let point = "use larder_core::interleave;\nlarder_core::interleave::point();\n";
+        assert_eq!(lines(interleaving, "crates/larder/src/engine/read.rs", point), [0; 0]);
+        assert_eq!(lines(interleaving, "examples/booking/src/main.rs", point), [2]);
     }
 
     #[test]

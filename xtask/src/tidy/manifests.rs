@@ -2,12 +2,15 @@
 
 use super::{Finding, tree::TextFile};
 
+/// The crate that attacks the others. It never ships, and nobody builds on it.
+const SIMULATOR: &str = "larder-sim";
+
 /// What a crate of the workspace may depend on, of the workspace's own crates. Tests may use more.
 const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("larder-core", &[]),
     ("larder-macros", &[]),
     ("larder", &["larder-core", "larder-macros"]),
-    ("larder-sim", &["larder-core", "larder"]),
+    (SIMULATOR, &["larder-core", "larder"]),
     ("larder-cli", &["larder-core", "larder"]),
 ];
 
@@ -16,8 +19,14 @@ struct Dependency {
     name: String,
     line: usize,
     kind: Kind,
-    /// Asks for the feature `testing` of the crate.
-    testing: bool,
+    /// The text that says which features of the crate it asks for, if any.
+    features: String,
+}
+
+impl Dependency {
+    fn asks_for(&self, feature: &str) -> bool {
+        self.features.contains(&format!("\"{feature}\""))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,7 +35,7 @@ enum Kind {
     Development,
 }
 
-/// Dependencies point downward, and what ships does not switch testing code on.
+/// Dependencies point downward, and what ships does not switch on what only attacks and tests need.
 pub(crate) fn direction(manifests: &[TextFile]) -> Vec<Finding> {
     manifests.iter().flat_map(check).collect()
 }
@@ -35,25 +44,69 @@ fn check(manifest: &TextFile) -> Vec<Finding> {
     let package = package_name(&manifest.text);
     let may = MAY_DEPEND.iter().find(|(name, _)| *name == package).map(|(_, may)| *may);
     let mut found = Vec::new();
+    let mut refuse = |line: usize, message: String| found.push(Finding::error(&manifest.path, line, message));
     for dependency in dependencies(&manifest.text) {
-        let Dependency { name, line, kind, testing } = &dependency;
+        let Dependency { name, line, kind, .. } = &dependency;
         let own = name == "larder" || name.starts_with("larder-") || name == "booking" || name == "xtask";
-        if *kind == Kind::Development || !own {
+        if !own {
             continue;
         }
-        if may.is_some_and(|may| !may.contains(&name.as_str())) {
-            let message = format!(
-                "{package} depends on {name}: of the workspace it may depend on {}. Imports run downward only",
-                match may {
-                    Some([]) | None => "nothing".to_owned(),
-                    Some(may) => may.join(" and "),
-                }
+        let ships = *kind == Kind::Shipping;
+        if name == SIMULATOR {
+            refuse(
+                *line,
+                format!("{package} depends on {SIMULATOR}: nothing may, it attacks all the others"),
             );
-            found.push(Finding::error(&manifest.path, *line, message));
+        } else if ships && may.is_some_and(|may| !may.contains(&name.as_str())) {
+            let allowed = match may {
+                Some([]) | None => "nothing".to_owned(),
+                Some(may) => may.join(" and "),
+            };
+            let rule = "of the workspace it may depend on";
+            refuse(
+                *line,
+                format!("{package} depends on {name}: {rule} {allowed}. Imports run downward only"),
+            );
         }
-        if *testing {
-            let message = format!("feature `testing` of {name} in what ships: move it to [dev-dependencies]");
-            found.push(Finding::error(&manifest.path, *line, message));
+        if package == SIMULATOR {
+            continue;
+        }
+        if ships && dependency.asks_for("testing") {
+            refuse(
+                *line,
+                format!("feature `testing` of {name} in what ships: move it to [dev-dependencies]"),
+            );
+        }
+        if dependency.asks_for("interleave") {
+            refuse(
+                *line,
+                format!("feature `interleave` of {name}: only {SIMULATOR} lets threads be overtaken"),
+            );
+        }
+    }
+    for (line, feature) in passed_on(&manifest.text) {
+        refuse(line, format!("feature {feature} passes `interleave` on: only {SIMULATOR} may switch it on"));
+    }
+    found
+}
+
+/// The features that switch `interleave` on when they are, here or in a dependency: `x = ["larder-core/interleave"]`.
+fn passed_on(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let (mut in_features, mut feature) = (false, String::new());
+    for (index, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.starts_with('[') && line.ends_with(']') {
+            in_features = line == "[features]";
+        } else if in_features {
+            let (name, list) = line.split_once('=').unwrap_or(("", line));
+            if !name.is_empty() {
+                name.trim().clone_into(&mut feature);
+            }
+            let passes = |item: &str| item == "interleave" || item.ends_with("/interleave");
+            if list.split('"').any(passes) {
+                found.push((index + 1, feature.clone()));
+            }
         }
     }
     found
@@ -79,18 +132,18 @@ fn dependencies(text: &str) -> Vec<Dependency> {
             kind = of;
             table_of_one = one.is_some();
             if let (Some(kind), Some(name)) = (of, one) {
-                found.push(Dependency { name: name.to_owned(), line: number, kind, testing: false });
+                found.push(Dependency { name: name.to_owned(), line: number, kind, features: String::new() });
             }
             continue;
         }
         let Some(kind) = kind else { continue };
-        let testing = line.contains("features") && line.contains("\"testing\"");
+        let features = line.split_once("features").map(|(_, list)| list.to_owned()).unwrap_or_default();
         if table_of_one {
             if let Some(last) = found.last_mut() {
-                last.testing |= testing;
+                last.features += &features;
             }
         } else if let Some(name) = dependency_name(line) {
-            found.push(Dependency { name, line: number, kind, testing });
+            found.push(Dependency { name, line: number, kind, features });
         }
     }
     found
@@ -158,5 +211,34 @@ mod tests {
         assert_eq!(lines("booking", &format!("[dependencies]\n{testing}")), [4]);
         assert_eq!(lines("booking", "[dependencies.larder]\nfeatures = [\"testing\"]\n"), [3]);
         assert_eq!(lines("larder", "[features]\ntesting = []\n"), [0; 0]);
+    }
+    #[test]
+    fn the_simulator_depends_on_what_it_attacks_with_all_that_attacks_need() {
+        let good = "[dependencies]\nlarder = { workspace = true, features = [\"testing\"] }\nlarder-core = { workspace = true, features = [\"interleave\"] }\n";
+        assert_eq!(lines("larder-sim", good), [0; 0]);
+        assert_eq!(lines("larder-sim", "[dependencies]\nbooking.workspace = true\n"), [4]);
+    }
+
+    #[test]
+    fn nothing_depends_on_the_simulator_not_even_a_test() {
+        let dependency = "larder-sim = { path = \"../larder-sim\" }\n";
+        for package in ["larder", "larder-core", "booking", "xtask", "compare"] {
+            for table in ["dependencies", "dev-dependencies", "build-dependencies"] {
+                assert_eq!(lines(package, &format!("[{table}]\n{dependency}")), [4], "{package} {table}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_simulator_switches_interleaving_on() {
+        let dependency = "larder-core = { workspace = true, features = [\"interleave\"] }\n";
+        for package in ["larder", "booking", "compare"] {
+            for table in ["dependencies", "dev-dependencies"] {
+                assert_eq!(lines(package, &format!("[{table}]\n{dependency}")), [4], "{package} {table}");
+            }
+        }
+        assert_eq!(lines("larder-core", "[features]\n# Points.\ninterleave = []\n"), [0; 0]);
+        assert_eq!(lines("larder-core", "[features]\ninterleave = []\ndefault = [\"interleave\"]\n"), [5]);
+        assert_eq!(lines("larder", "[features]\nx = [\n  \"larder-core/interleave\",\n]\n"), [5]);
     }
 }

@@ -10,7 +10,7 @@ mod findings;
 mod layers;
 mod links;
 mod manifests;
-mod mask;
+pub(crate) mod mask;
 mod paths;
 mod source;
 mod style;
@@ -40,6 +40,8 @@ const RULES: &[Rule] = &[
     Rule { name: "layering", check: |tree| each(tree, layers::layering) },
     Rule { name: "testing-in-shipping", check: |tree| each(tree, layers::testing_in_shipping) },
     Rule { name: "core-purity", check: |tree| each(tree, layers::core_purity) },
+    Rule { name: "interleaving", check: |tree| each(tree, layers::interleaving) },
+    Rule { name: "seeded-bug-name", check: |tree| each(tree, style::seeded_bug_name) },
     Rule { name: "crate-direction", check: |tree| manifests::direction(&tree.manifests) },
     Rule { name: "doc-link", check: |tree| links::broken(&tree.documents, &|path| tree.has(path)) },
 ];

@@ -26,6 +26,11 @@ impl Source {
         Self { path: path.to_owned(), text: text.to_owned(), code, comments, test_lines, paths }
     }
 
+    /// All of it, as it is.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Lines with their numbers, as they are.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         numbered(&self.text)

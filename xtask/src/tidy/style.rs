@@ -1,6 +1,7 @@
 //! The rules on how a file reads: its head, its length, its name, nothing left unfinished, no waiting in tests.
 
 use super::{Finding, Source};
+use crate::seeded::names;
 
 /// Look again at a file longer than this.
 const LINES_MAX: usize = 600;
@@ -98,9 +99,22 @@ fn calls_sleep(code: &str) -> bool {
     code.match_indices("sleep(").any(|(at, _)| !code.get(..at).unwrap_or_default().ends_with(word))
 }
 
+/// Who makes the bugs finds them by their names in the text: each is one plain word, written where it is made.
+pub(crate) fn seeded_bug_name(source: &Source) -> Vec<Finding> {
+    let nameless = names::calls(source.text()).into_iter().filter(|call| call.name.is_none());
+    nameless
+        .map(|call| {
+            let message = "a seeded bug without a name: expected `seeded_bug!(\"name_in_snake_case\")`";
+            Finding::error(&source.path, call.line, message)
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Finding, Source, file_length, module_doc, module_name, sleep_in_test, unfinished};
+    use super::{
+        Finding, Source, file_length, module_doc, module_name, seeded_bug_name, sleep_in_test, unfinished,
+    };
 
     fn lines(rule: fn(&Source) -> Vec<Finding>, path: &str, text: &str) -> Vec<usize> {
         rule(&Source::new(path, text)).iter().map(|finding| finding.line).collect()
@@ -152,5 +166,13 @@ mod tests {
             [2, 3]
         );
         assert_eq!(lines(sleep_in_test, SRC, "thread::sleep(d);\n"), [0; 0]);
+    }
+
+    #[test]
+    fn a_seeded_bug_has_a_name_that_can_be_found() {
+        let good = "if seeded_bug!(\"late\") {}\nif crate::seeded_bug!(\"late\") {}\n";
+        assert_eq!(lines(seeded_bug_name, SRC, good), [0; 0]);
+        let bad = "x\nif seeded_bug!(\"Late\") {}\nif seeded_bug!(LATE) {}\n";
+        assert_eq!(lines(seeded_bug_name, SRC, bad), [2, 3]);
     }
 }

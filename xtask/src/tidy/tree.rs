@@ -30,7 +30,7 @@ impl Tree {
     pub(crate) fn read(root: &Path) -> Result<Self, Fault> {
         let mut sources = Vec::new();
         let mut manifests = Vec::new();
-        for folder in ["crates", "examples", "xtask", "compare"] {
+        for folder in ["crates", "examples", "xtask", "compare", "fuzz"] {
             for path in files(&root.join(folder), "rs")? {
                 sources.push(Source::new(&relative(root, &path), &read(&path)?));
             }

@@ -48,6 +48,12 @@ impl Chain {
         }
     }
 
+    /// Whether this history had come so far: the link was applied, or is before the first one remembered. What lies
+    /// before that is told apart by its epoch alone, which changes whenever history is lost or rewound.
+    pub(super) fn has_reached(&self, link: Link) -> bool {
+        link.epoch == self.epoch && (link.position < self.first || self.locate(&link).is_some())
+    }
+
     /// The lowest local number at which this stamp's link was the newest applied; `None` when the link is not
     /// in this history, or is not remembered.
     pub(super) fn locate(&self, stamp: &Stamp) -> Option<u64> {

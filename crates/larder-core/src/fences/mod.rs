@@ -12,8 +12,11 @@
 //! 2. A target is dropped from the table only after the floor has been raised to its number or above.
 //! 3. The lease is revoked before history is replaced or a gap is reported.
 //! 4. Numbers only rise; applying a record twice changes nothing.
+//! 5. An intent is open before `applied` says so, and closed only after all that its closing record names has been
+//!    raised.
 
 mod chain;
+mod intents;
 mod rule;
 mod table;
 
@@ -24,19 +27,23 @@ use crate::lease::Lease;
 use crate::path::Path;
 use crate::pattern::Pattern;
 use crate::position::{Link, Stamp};
-use crate::record::Record;
+use crate::record::{Act, Intent, Record};
+use crate::sync::{ArcSwap, AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard, scaled};
 use crate::target::Target;
-use arc_swap::ArcSwap;
 use chain::Chain;
 use foldhash::quality::FixedState;
+use intents::Intents;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use table::Table;
 
 /// Patterns remembered; more, and the floor rises. Each costs a match on an entry's first check after a record.
-const PATTERNS_MAX: usize = 512;
+const PATTERNS_MAX: usize = scaled(512, 2);
+
+/// Fewer targets are not worth a bound.
+const TARGETS_MIN: usize = scaled(16, 2);
 
 /// What a load is born with: the stamp stored with the entry, and its number in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +80,7 @@ impl fmt::Display for Gap {
 
 impl std::error::Error for Gap {}
 
+#[derive(Clone)]
 struct Patterned {
     region: Path,
     pattern: Pattern,
@@ -91,6 +99,7 @@ pub struct Fences {
     patterned: AtomicU64,
     table: ArcSwap<Table>,
     patterns: ArcSwap<Vec<Patterned>>,
+    intents: ArcSwap<Intents>,
     chain: RwLock<Option<Chain>>,
 }
 
@@ -100,7 +109,7 @@ impl Fences {
     pub fn new(seed: u64, targets_max: usize) -> Self {
         Fences {
             hasher: FixedState::with_seed(seed),
-            targets_max: targets_max.max(16),
+            targets_max: targets_max.max(TARGETS_MIN),
             lease: Lease::default(),
             applied: AtomicU64::new(1),
             // Above every number, fenced or not, until a history is adopted.
@@ -109,6 +118,7 @@ impl Fences {
             patterned: AtomicU64::new(0),
             table: ArcSwap::from_pointee(Table::with_room(0)),
             patterns: ArcSwap::default(),
+            intents: ArcSwap::default(),
             chain: RwLock::new(None),
         }
     }
@@ -136,6 +146,12 @@ impl Fences {
         birth
     }
 
+    /// Whether this node follows the history of this link and has applied it so far: nothing older than what the link
+    /// stands for is served here any more. `false` when it has not yet, and when the link is of another history.
+    pub fn has_reached(&self, link: Link) -> bool {
+        self.read().as_ref().is_some_and(|chain| chain.has_reached(link))
+    }
+
     /// A stored entry's stamp as a birth in this process. `None` when its link is not in the history this node
     /// follows, or is older than it remembers: a miss.
     pub fn locate(&self, stamp: Stamp) -> Option<Birth> {
@@ -144,14 +160,21 @@ impl Fences {
     }
 
     /// Begins to follow a history from this link; everything known before is below the floor, and local fences are
-    /// forgotten.
-    pub fn adopt(&self, link: Link) {
+    /// forgotten. `open` are the intents that are open as of the head this history was said to have: those opened after
+    /// `link` may be among them, and the records that open them change nothing then.
+    pub fn adopt(&self, link: Link, open: &[Intent]) {
         let mut chain = self.write();
         self.lease.revoke();
         let local = self.applied.load(Ordering::Relaxed) + 1;
+        if crate::seeded_bug!("adopt_drops_first") {
+            self.table.store(Arc::new(Table::with_room(0)));
+        }
         self.floor.store(local, Ordering::Release);
         self.table.store(Arc::new(Table::with_room(0)));
         self.patterns.store(Arc::default());
+        // The mistake: a history is taken to be its records.
+        let open = if crate::seeded_bug!("history_without_intents") { &[] } else { open };
+        self.replace_intents(open);
         *chain = Some(Chain::new(link, local));
         self.applied.store(local, Ordering::Release);
     }
@@ -172,9 +195,11 @@ impl Fences {
         if record.link.epoch != head.epoch || Some(record.link.position) != head.position.checked_add(1) {
             return Err(self.distrust(gap));
         }
-        let local = self.raise_all(&record.targets);
+        let local = self.take_effect(record);
         chain.push(record.link.nonce, local, self.floor.load(Ordering::Relaxed));
-        self.applied.store(local, Ordering::Release);
+        self.publish(local);
+        drop(guard);
+        interleave::point();
         Ok(())
     }
 
@@ -189,8 +214,25 @@ impl Fences {
     pub fn fence(&self, targets: &[Target]) -> Option<Birth> {
         let chain = self.write();
         let local = self.raise_all(targets);
-        self.applied.store(local, Ordering::Release);
+        self.publish(local);
         chain.as_ref().map(|chain| Birth { stamp: chain.head(), local })
+    }
+
+    /// Does what a record says and returns its number; the caller publishes it. Under the chain's lock.
+    fn take_effect(&self, record: &Record) -> u64 {
+        match record.act {
+            Act::Invalidate => self.raise_all(&record.targets),
+            Act::Open { intent: id, lasts } => {
+                self.open_intent(Intent { id, lasts, targets: record.targets.as_slice().into() });
+                self.applied.load(Ordering::Relaxed) + 1
+            }
+            Act::Close { intent } => {
+                let local = self.raise_all(&record.targets);
+                interleave::point();
+                self.close_intent(intent);
+                local
+            }
+        }
     }
 
     fn distrust(&self, gap: Gap) -> Gap {
@@ -201,6 +243,9 @@ impl Fences {
     /// Raises every target to the next number and returns it; the caller publishes it. Under the chain's lock.
     fn raise_all(&self, targets: &[Target]) -> u64 {
         let local = self.applied.load(Ordering::Relaxed) + 1;
+        if crate::seeded_bug!("applied_before_slots") {
+            self.applied.store(local, Ordering::Release);
+        }
         for target in targets {
             match target {
                 Target::Everything => self.everything.store(local, Ordering::Release),
@@ -211,6 +256,12 @@ impl Fences {
             }
         }
         local
+    }
+
+    /// Everything a record names has been raised: from now on it counts as applied.
+    fn publish(&self, local: u64) {
+        let order = if crate::seeded_bug!("applied_relaxed") { Ordering::Relaxed } else { Ordering::Release };
+        self.applied.store(local, order);
     }
 
     fn raise(&self, id: u64, local: u64) {
@@ -231,6 +282,9 @@ impl Fences {
         let middle = lasts.len() / 2;
         let (_, floor, _) = lasts.select_nth_unstable(middle);
         let floor = *floor;
+        if crate::seeded_bug!("floor_after_drop") {
+            self.table.store(Arc::new(table.rebuilt(self.targets_max, floor)));
+        }
         // The floor first: a reader that finds a target gone must find the floor raised.
         self.floor.fetch_max(floor, Ordering::Release);
         self.table.store(Arc::new(table.rebuilt(self.targets_max, floor)));
@@ -239,7 +293,7 @@ impl Fences {
     fn raise_pattern(&self, region: &Path, pattern: &Pattern, local: u64) {
         let old = self.patterns.load();
         let same = |p: &&Patterned| p.region == *region && p.pattern == *pattern;
-        let mut kept: Vec<_> = old.iter().filter(|p| !same(p)).map(Patterned::copy).collect();
+        let mut kept: Vec<_> = old.iter().filter(|p| !same(p)).cloned().collect();
         if kept.len() >= PATTERNS_MAX {
             // In order of their numbers: the older half goes, and the floor rises to the newest of it.
             let newer = kept.split_off(kept.len() / 2);
@@ -261,11 +315,11 @@ impl Fences {
         hasher.finish().max(1)
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Option<Chain>> {
+    fn read(&self) -> RwLockReadGuard<'_, Option<Chain>> {
         self.chain.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Option<Chain>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Option<Chain>> {
         self.chain.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -278,12 +332,6 @@ impl fmt::Debug for Fences {
             .field("floor", &self.floor.load(Ordering::Relaxed))
             .field("targets", &self.table.load().len())
             .finish_non_exhaustive()
-    }
-}
-
-impl Patterned {
-    fn copy(&self) -> Self {
-        Patterned { region: self.region.clone(), pattern: self.pattern.clone(), last: self.last }
     }
 }
 

@@ -1,19 +1,20 @@
 //! The rule: whether an entry is fresh.
 //!
 //! > An entry is fresh iff its epoch is the node's epoch, its born position is at or above the node's floor, and
-//! > for every dependency `d`, `last[d] <= born`.
+//! > for every dependency `d`, `last[d] <= born`, and no open intent names `d`.
 //!
 //! One function decides it, for an entry from memory, from a store, for the followers of a load, and for the
 //! result of a background refresh. It takes no lock and allocates nothing, save when a pattern was named since
 //! the entry was born.
 
 use super::{Birth, Fences, Kind, Patterned};
-use crate::interleave;
 use crate::path::{Path, Tenant};
 use crate::segments::Segment;
+use crate::sync::AtomicU64;
 use crate::tag::Tag;
 use smallvec::SmallVec;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::LazyCell;
+use std::sync::atomic::Ordering;
 
 /// What the rule says of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,11 +25,18 @@ pub enum Verdict {
     Invalidated,
     /// It was born before what this node remembers, or in another history.
     BelowFloor,
+    /// Something it depends on is about to be written: an open intent names it, whenever the entry was born.
+    Intended,
     /// Fresh as far as this node knows, but its lease has lapsed.
     Unconfirmed,
 }
 
 impl Verdict {
+    /// Each of them, for tests that must not forget one.
+    #[doc(hidden)]
+    pub const ALL: [Verdict; 5] =
+        [Verdict::Fresh, Verdict::Invalidated, Verdict::BelowFloor, Verdict::Intended, Verdict::Unconfirmed];
+
     /// Whether it may be served.
     pub fn is_fresh(self) -> bool {
         self == Verdict::Fresh
@@ -41,7 +49,7 @@ impl Verdict {
 /// too many in the rarest of cases, never one too few.
 #[derive(Clone, Debug, Default)]
 pub struct Dependencies {
-    ids: SmallVec<[u64; 8]>,
+    pub(super) ids: SmallVec<[u64; 8]>,
     also: Option<Box<[Path]>>,
 }
 
@@ -124,14 +132,15 @@ impl Fences {
         checked: &AtomicU64,
         key: impl FnOnce() -> Path,
     ) -> Verdict {
-        self.check_local(born.local, dependencies, checked, key)
+        self.check_local(|| born.local, dependencies, checked, key)
     }
 
-    /// [`Fences::check`] for an entry that kept only its local number.
+    /// [`Fences::check`] for an entry that kept only its local number, which is asked for when it matters: it may have
+    /// to be fetched.
     #[inline]
     pub fn check_local(
         &self,
-        born: u64,
+        born: impl FnOnce() -> u64,
         dependencies: &Dependencies,
         checked: &AtomicU64,
         key: impl FnOnce() -> Path,
@@ -140,8 +149,9 @@ impl Fences {
         if checked.load(Ordering::Relaxed) == applied {
             return Verdict::Fresh;
         }
-        let verdict = self.check_all(born, dependencies, key);
-        interleave::point();
+        let verdict = self.check_all(born(), dependencies, key);
+        let late = crate::seeded_bug!("checked_as_of_its_end");
+        let applied = if late { self.applied.load(Ordering::Acquire) } else { applied };
         if verdict.is_fresh() {
             checked.store(applied, Ordering::Relaxed);
         }
@@ -150,26 +160,32 @@ impl Fences {
 
     #[inline(never)]
     fn check_all(&self, born: u64, dependencies: &Dependencies, key: impl FnOnce() -> Path) -> Verdict {
+        let own = LazyCell::new(key);
+        // The intents before everything else: whoever closes one has raised before what its closing record names.
+        let intents = self.intents.load();
+        let early = crate::seeded_bug!("floor_before_table").then(|| self.floor.load(Ordering::Acquire));
         // The table and the patterns before the floor: whoever drops a target raises the floor first.
         let table = self.table.load();
         let patterns = (self.patterned.load(Ordering::Acquire) > born).then(|| self.patterns.load());
-        interleave::point();
-        if born < self.floor.load(Ordering::Acquire) {
+        if born < early.unwrap_or_else(|| self.floor.load(Ordering::Acquire)) {
             return Verdict::BelowFloor;
         }
         let named = self.everything.load(Ordering::Acquire) > born
             || dependencies.ids.iter().any(|id| table.last(*id) > born)
             || patterns.is_some_and(|patterns| {
-                let own = key();
-                let mut keys = std::iter::once(&own).chain(dependencies.also.iter().flatten());
+                let mut keys = std::iter::once(&*own).chain(dependencies.also.iter().flatten());
                 keys.any(|key| patterns.iter().any(|p| p.last > born && p.covers(key)))
             });
-        if named { Verdict::Invalidated } else { Verdict::Fresh }
+        match named {
+            true => Verdict::Invalidated,
+            false if !intents.is_empty() && intents.name(dependencies, || &own) => Verdict::Intended,
+            false => Verdict::Fresh,
+        }
     }
 }
 
 impl Patterned {
-    fn covers(&self, key: &Path) -> bool {
+    pub(super) fn covers(&self, key: &Path) -> bool {
         key.as_bytes().strip_prefix(self.region.as_bytes()).is_some_and(|rest| {
             self.pattern.matches(crate::Segments::from_trusted(rest).iter().map(|(s, _)| s))
         })

@@ -4,9 +4,10 @@
 //! Slots are only ever added and raised; dropping some means building another table, which the owner publishes
 //! after raising the floor.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, scaled};
+use std::sync::atomic::Ordering;
 
-const SLOTS_MIN: usize = 1024;
+const SLOTS_MIN: usize = scaled(1024, 4);
 
 #[derive(Default)]
 struct Slot {

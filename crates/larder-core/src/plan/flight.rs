@@ -51,7 +51,9 @@ impl FlightPlan {
     pub fn join(&self, verdict: Verdict) -> Joined {
         match (self.phase, verdict) {
             (Phase::Settled, _) | (_, Verdict::Invalidated | Verdict::BelowFloor) => Joined::Lead,
-            (_, Verdict::Fresh | Verdict::Unconfirmed) => Joined::Follow,
+            // Under an open intent nothing that is loaded may be kept, and only those who came before a load began may
+            // share it. To wait and then load together is one load more for each, instead of one load for each at once.
+            (_, Verdict::Fresh | Verdict::Unconfirmed | Verdict::Intended) => Joined::Follow,
         }
     }
 
@@ -80,7 +82,7 @@ impl FlightPlan {
             Verdict::Fresh => Followed::Take,
             _ if load_began_after_read => Followed::Take,
             Verdict::Unconfirmed => Followed::Confirm,
-            Verdict::Invalidated | Verdict::BelowFloor => Followed::Again,
+            Verdict::Invalidated | Verdict::BelowFloor | Verdict::Intended => Followed::Again,
         }
     }
 }
@@ -96,6 +98,13 @@ mod tests {
         assert_eq!(plan.join(Verdict::Unconfirmed), Joined::Follow);
         assert_eq!(plan.join(Verdict::Invalidated), Joined::Lead);
         assert_eq!(plan.join(Verdict::BelowFloor), Joined::Lead);
+    }
+
+    #[test]
+    fn a_load_under_an_open_intent_is_waited_for_but_taken_only_by_those_who_came_before_it() {
+        assert_eq!(FlightPlan::default().join(Verdict::Intended), Joined::Follow);
+        assert_eq!(FlightPlan::follow(Verdict::Intended, false), Followed::Again);
+        assert_eq!(FlightPlan::follow(Verdict::Intended, true), Followed::Take);
     }
 
     #[test]
@@ -119,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_load_that_began_after_the_read_is_as_good_as_its_own() {
-        for verdict in [Verdict::Fresh, Verdict::Unconfirmed, Verdict::Invalidated, Verdict::BelowFloor] {
+        for verdict in Verdict::ALL {
             assert_eq!(FlightPlan::follow(verdict, true), Followed::Take);
         }
     }

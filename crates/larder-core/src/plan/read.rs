@@ -173,12 +173,10 @@ impl ReadPlan {
 mod tests {
     use super::*;
 
-    const VERDICTS: [Verdict; 4] =
-        [Verdict::Fresh, Verdict::Invalidated, Verdict::BelowFloor, Verdict::Unconfirmed];
     const LIVES: [Life; 5] = [Life::Fresh, Life::RefreshDue, Life::Stale, Life::Fallback, Life::Over];
 
     fn findings() -> Vec<Finding> {
-        let entries = VERDICTS.iter().flat_map(|v| LIVES.iter().map(|l| Finding::Entry(*v, *l)));
+        let entries = Verdict::ALL.iter().flat_map(|v| LIVES.iter().map(|l| Finding::Entry(*v, *l)));
         entries.chain([Finding::Nothing, Finding::Failed]).collect()
     }
 

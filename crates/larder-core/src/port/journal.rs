@@ -2,17 +2,19 @@
 
 use super::{BoxFuture, Source};
 use crate::position::{Epoch, Link};
-use crate::record::{Cause, Record};
+use crate::record::{Act, Cause, Intent, Record};
 use crate::target::Target;
 use std::fmt;
 
 /// What a journal holds, in one atomic answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     /// The place before the oldest record still kept; reading may begin here. Position 0 if none was dropped.
     pub oldest: Link,
     /// The newest record, or `oldest` when there is none.
     pub head: Link,
+    /// The intents that are open as of the head, whether or not the records that opened them are still kept.
+    pub open: Vec<Intent>,
 }
 
 /// Some records in order, and how far there is to go, in one atomic answer.
@@ -30,12 +32,13 @@ pub struct Page {
 ///
 /// The contract, pinned by the conformance suite:
 /// - positions are dense from 1; a record is in every later answer, or the epoch has changed;
-/// - `append` returns after the record is durable to the journal's own standard, and any `read` or `history` that
+/// - `record` returns after the record is durable to the journal's own standard, and any `read` or `history` that
 ///   begins later sees it;
 /// - every answer comes from the authority itself, never from a copy that may lag;
 /// - a rolled-back transaction leaves nothing;
 /// - what cannot be read back, such as a damaged record, is never skipped: it is an error, or history diverged;
-/// - old records may be dropped; `oldest` then moves, and reading may begin exactly there.
+/// - old records may be dropped; `oldest` then moves, and reading may begin exactly there;
+/// - an intent stays open until a record closes it: dropping old records does not, nor does a new epoch.
 pub trait Journal: Send + Sync + 'static {
     /// What the journal holds of this namespace; creates the namespace, with a random epoch, on first use.
     fn history<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Result<History, JournalError>>;
@@ -55,17 +58,34 @@ pub trait Journal: Send + Sync + 'static {
     /// Appends one record of at least one target and returns its place. Dropped, it may still take effect.
     ///
     /// # Errors
-    /// Refused without targets, or when they are too large for one record; [`JournalError::is_indeterminate`] when it may or may not have been appended.
+    /// Refused without targets, when they are too large for one record, or when an intent of this name, or too many of
+    /// any, are open already;
+    /// [`JournalError::is_indeterminate`] when it may or may not have been appended.
+    fn record<'a>(
+        &'a self,
+        namespace: &'a str,
+        act: Act,
+        targets: &'a [Target],
+        cause: &'a Cause,
+    ) -> BoxFuture<'a, Result<Link, JournalError>>;
+
+    /// [`Journal::record`] of an invalidation.
+    ///
+    /// # Errors
+    /// As [`Journal::record`].
     fn append<'a>(
         &'a self,
         namespace: &'a str,
         targets: &'a [Target],
         cause: &'a Cause,
-    ) -> BoxFuture<'a, Result<Link, JournalError>>;
+    ) -> BoxFuture<'a, Result<Link, JournalError>> {
+        self.record(namespace, Act::Invalidate, targets, cause)
+    }
 
     /// Starts a new epoch if the current one is still `seen`, because a node saw more of it than the journal
     /// now holds. Positions go on from the head; what the old epoch's records said is dropped. Right after it,
-    /// `oldest` and `head` are one link: the new epoch, the position of the old head, and a nonce of its own.
+    /// `oldest` and `head` are one link: the new epoch, the position of the old head, and a nonce of its own. Open
+    /// intents stay open.
     fn roll<'a>(&'a self, namespace: &'a str, seen: Epoch) -> BoxFuture<'a, Result<(), JournalError>>;
 
     /// Completes when there may be something that this handle has not read: a hint, never relied upon. May complete

@@ -5,10 +5,12 @@
 
 mod clock;
 mod journal;
+mod runtime;
 mod store;
 
 pub use clock::{Clock, Nanos};
 pub use journal::{History, Journal, JournalError, Page};
+pub use runtime::Runtime;
 pub use store::{Store, StoreError, Stored};
 
 use std::future::Future;

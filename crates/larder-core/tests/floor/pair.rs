@@ -2,8 +2,8 @@
 
 use crate::Step;
 use larder_core::{
-    Birth, Cause, Dependencies, Epoch, Fences, Link, Path, Pattern, Record, Tag, Target, Tenant, Verdict,
-    key, tag,
+    Act, Birth, Cause, Dependencies, Epoch, Fences, Link, Path, Pattern, Record, Tag, Target, Tenant,
+    Verdict, key, tag,
 };
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -58,7 +58,7 @@ impl Pair {
     pub(crate) fn new(named: Named, targets_max: usize) -> Self {
         let link = Link { epoch: Epoch::new(1), position: 0, nonce: 0 };
         let node = Fences::new(3, targets_max);
-        node.adopt(link);
+        node.adopt(link, &[]);
         let room = match named {
             Named::Exactly => targets_max.max(TARGETS_MIN),
             Named::ByPattern => PATTERNS_MAX,
@@ -121,7 +121,9 @@ impl Pair {
         }
         self.link.position += 1;
         self.link.nonce = self.link.position ^ 0xABCD;
-        self.node.apply(&Record { link: self.link, targets, cause: Cause::default() }).unwrap();
+        self.node
+            .apply(&Record { link: self.link, act: Act::Invalidate, targets, cause: Cause::default() })
+            .unwrap();
         if self.link.position.is_multiple_of(97) {
             self.stored.push((names[0], self.link, self.events));
         }

@@ -3,11 +3,14 @@
 use crate::names::Known;
 use crate::reference::{Born, Reference};
 use crate::steps::{Adopt, Misfit, Shape, Step, Twist};
-use larder_core::{Birth, Cause, Dependencies, Epoch, Fences, Link, Path, Record, Target, Verdict};
+use larder_core::{
+    Act, Birth, Cause, Dependencies, Epoch, Fences, IntentId, Link, Path, Record, Target, Verdict,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 type Checked = Result<(), TestCaseError>;
 
@@ -69,6 +72,7 @@ impl Pair {
         match step {
             Step::Adopt(adopt) => return Ok(!self.adopt(adopt)),
             Step::Apply { seen_before, targets } => return self.apply(*seen_before, targets),
+            Step::Intend { id, open, targets } => return self.intend(IntentId::new(*id), *open, targets),
             Step::Misfit(misfit, targets) => return self.misfit(misfit, targets),
             Step::Fence(targets) => {
                 self.node.fence(targets);
@@ -103,7 +107,7 @@ impl Pair {
         };
         let Some(link) = link else { return false };
         self.count("adopted");
-        self.node.adopt(link);
+        self.node.adopt(link, &self.reference.open());
         self.reference.adopt(link);
         self.links.push(link);
         true
@@ -120,10 +124,27 @@ impl Pair {
         self.count(if old.is_some() { "seen before" } else { "new" });
         let record = old.unwrap_or_else(|| self.record(self.link(head.epoch, head.position + 1), targets));
         prop_assert_eq!(self.node.apply(&record), Ok(()));
-        self.reference.apply(record.link, &record.targets);
+        self.applied(record);
+        Ok(true)
+    }
+
+    fn intend(&mut self, id: IntentId, open: bool, targets: &[Target]) -> Result<bool, TestCaseError> {
+        let Some(head) = self.reference.head() else { return Ok(true) };
+        let act = match open {
+            true => Act::Open { intent: id, lasts: Duration::from_secs(1) },
+            false => Act::Close { intent: id },
+        };
+        self.count(if open { "opened" } else { "closed" });
+        let record = Record { act, ..self.record(self.link(head.epoch, head.position + 1), targets) };
+        prop_assert_eq!(self.node.apply(&record), Ok(()));
+        self.applied(record);
+        Ok(true)
+    }
+
+    fn applied(&mut self, record: Record) {
+        self.reference.apply(&record);
         self.links.push(record.link);
         self.records.push(record);
-        Ok(true)
     }
 
     fn misfit(&mut self, misfit: &Misfit, targets: &[Target]) -> Result<bool, TestCaseError> {
@@ -215,6 +236,7 @@ impl Pair {
             self.count(match wanted {
                 Verdict::Fresh => "Fresh",
                 Verdict::Invalidated => "Invalidated",
+                Verdict::Intended => "Intended",
                 _ => "BelowFloor",
             });
             if shortcut && wanted.is_fresh() {
@@ -230,7 +252,7 @@ impl Pair {
     }
 
     fn record(&self, link: Link, targets: &[Target]) -> Record {
-        Record { link, targets: targets.to_vec(), cause: Cause::default() }
+        Record { link, act: Act::Invalidate, targets: targets.to_vec(), cause: Cause::default() }
     }
 
     fn count(&mut self, what: &'static str) {

@@ -1,7 +1,7 @@
 //! The reference of the rule: a plain list of what was applied, and the question asked of all of it.
 
 use crate::names::{Known, names};
-use larder_core::{Link, Target, Verdict};
+use larder_core::{Act, Intent, Link, Record, Target, Verdict};
 
 /// When a load was born, as the reference counts: in which adoption of a history, and after how many events.
 /// Ordered by time.
@@ -19,6 +19,7 @@ pub(crate) struct Reference {
     events: Vec<Vec<Target>>,
     /// The links of the history followed now, each with the number of events when it had just been applied.
     links: Vec<(Link, usize)>,
+    open: Vec<Intent>,
 }
 
 impl Reference {
@@ -27,9 +28,27 @@ impl Reference {
         self.links = vec![(link, self.events.len())];
     }
 
-    pub(crate) fn apply(&mut self, link: Link, targets: &[Target]) {
-        self.fence(targets);
-        self.links.push((link, self.events.len()));
+    pub(crate) fn apply(&mut self, record: &Record) {
+        match record.act {
+            Act::Invalidate => self.fence(&record.targets),
+            Act::Open { intent: id, lasts } => {
+                // It counts as an event, which names nothing.
+                self.fence(&[]);
+                if self.open.iter().all(|intent| intent.id != id) {
+                    self.open.push(Intent { id, lasts, targets: record.targets.as_slice().into() });
+                }
+            }
+            Act::Close { intent } => {
+                self.fence(&record.targets);
+                self.open.retain(|open| open.id != intent);
+            }
+        }
+        self.links.push((record.link, self.events.len()));
+    }
+
+    /// What the journal would say is open.
+    pub(crate) fn open(&self) -> Vec<Intent> {
+        self.open.clone()
     }
 
     pub(crate) fn fence(&mut self, targets: &[Target]) {
@@ -59,6 +78,12 @@ impl Reference {
             return Verdict::BelowFloor;
         }
         let named = self.events[born.after..].iter().flatten().any(|target| names(target, entry));
-        if named { Verdict::Invalidated } else { Verdict::Fresh }
+        let intended =
+            self.open.iter().flat_map(|intent| &*intent.targets).any(|target| names(target, entry));
+        match (named, intended) {
+            (true, _) => Verdict::Invalidated,
+            (false, true) => Verdict::Intended,
+            (false, false) => Verdict::Fresh,
+        }
     }
 }

@@ -12,6 +12,12 @@ pub(crate) enum Step {
         seen_before: bool,
         targets: Vec<Target>,
     },
+    /// The record that follows: an intent of one of three names is opened, or closed whether or not it is open.
+    Intend {
+        id: u64,
+        open: bool,
+        targets: Vec<Target>,
+    },
     /// A record that does not follow, or was applied already.
     Misfit(Misfit, Vec<Target>),
     Fence(Vec<Target>),
@@ -161,6 +167,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => adopt().prop_map(Step::Adopt),
         9 => (any::<bool>(), targets())
             .prop_map(|(seen_before, targets)| Step::Apply { seen_before, targets }),
+        3 => (0u64..3, any::<bool>(), targets())
+            .prop_map(|(id, open, targets)| Step::Intend { id, open, targets }),
         2 => (misfit(), targets()).prop_map(|(misfit, targets)| Step::Misfit(misfit, targets)),
         2 => targets().prop_map(Step::Fence),
         4 => Just(Step::Birth),

@@ -127,7 +127,7 @@ fn a_read_that_begins_the_bound_after_an_acknowledgement_never_takes_an_older_en
         head: AtomicU64::new(0),
         told: (0..=RECORDS).map(|_| AtomicU64::new(0)).collect(),
     };
-    run.node.adopt(run.history.before(1));
+    run.node.adopt(run.history.before(1), &[]);
     let pace = Pace::of(READERS);
     let tallies = std::thread::scope(|scope| {
         let run = &run;

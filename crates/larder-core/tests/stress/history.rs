@@ -1,7 +1,7 @@
 //! A history fixed in advance, so that any thread can say what a record named without asking another.
 
 use larder_core::{
-    Cause, Dependencies, Epoch, Fences, Link, Path, Pattern, Record, Tag, Target, Tenant, key, tag,
+    Act, Cause, Dependencies, Epoch, Fences, Link, Path, Pattern, Record, Tag, Target, Tenant, key, tag,
 };
 
 /// What records name.
@@ -85,7 +85,12 @@ impl History {
             Naming::Pattern => Target::pattern("r", Pattern::new().any()),
             _ => Target::tag(tag!["t", tag]),
         });
-        Record { link: self.link(n), targets: fillers.chain(named).collect(), cause: Cause::default() }
+        Record {
+            link: self.link(n),
+            act: Act::Invalidate,
+            targets: fillers.chain(named).collect(),
+            cause: Cause::default(),
+        }
     }
 
     /// The newest record up to `upto` that names the tag; 0 if there is none.

@@ -56,7 +56,7 @@ impl Run {
             },
             acknowledged: AtomicU64::new(0),
         };
-        run.node.adopt(run.history.before(1));
+        run.node.adopt(run.history.before(1), &[]);
         run
     }
 
@@ -64,7 +64,7 @@ impl Run {
         let _until_dropped = pace.writer();
         for n in 1..=RECORDS {
             if self.history.begins_epoch(n) {
-                self.node.adopt(self.history.before(n));
+                self.node.adopt(self.history.before(n), &[]);
             }
             self.node.apply(&self.history.record(n, fillers)).unwrap();
             self.acknowledged.store(n, Ordering::Release);

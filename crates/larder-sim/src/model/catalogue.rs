@@ -136,22 +136,24 @@ fn hit(size: Size) -> Core {
     match size {
         Size::Small => Core { readers: &[0, 0], writes: 1, delta: 1, ..base },
         Size::Standard => Core { readers: &[0, 0], writes: 2, delta: 2, ..base },
-        Size::Deep => Core { readers: &[0, 0], writes: 3, delta: 2, ..base },
+        Size::Deep => Core { readers: &[0, 0], writes: 3, delta: 1, ..base },
     }
 }
 
 fn sequencer(size: Size) -> Core {
-    let base = Core { nodes: 1, readers: &[0], tags: 1, slots: 1, sequencer: true, other: true, ..Core::default() };
+    let base =
+        Core { nodes: 1, readers: &[0], tags: 1, slots: 1, sequencer: true, other: true, ..Core::default() };
     match size {
         Size::Small => Core { writes: 1, delta: 1, ..base },
         Size::Standard => Core { writes: 3, delta: 2, ..base },
         // Two full nodes that wait for each other's sequencer step, readers at both.
-        Size::Deep => Core { nodes: 2, readers: &[0, 1], writes: 2, delta: 1, other: false, ..base },
+        Size::Deep => Core { nodes: 2, readers: &[0, 1], writes: 1, delta: 1, other: false, ..base },
     }
 }
 
 fn store(size: Size) -> Core {
-    let base = Core { nodes: 2, readers: &[0, 1], tags: 1, slots: 1, delta: 1, store: true, ..Core::default() };
+    let base =
+        Core { nodes: 2, readers: &[0, 1], tags: 1, slots: 1, delta: 1, store: true, ..Core::default() };
     match size {
         Size::Small => Core { writes: 1, loaders: 0b10, lookers: true, rollback: true, ..base },
         Size::Standard => Core { writes: 2, loaders: 0b10, lookers: true, rollback: true, ..base },
@@ -161,12 +163,21 @@ fn store(size: Size) -> Core {
 }
 
 fn start(size: Size) -> Core {
-    let base = Core { nodes: 2, readers: &[0, 1], loaders: 0b10, lookers: true, tags: 1, slots: 1, delta: 1, ..Core::default() };
+    let base = Core {
+        nodes: 2,
+        readers: &[0, 1],
+        loaders: 0b10,
+        lookers: true,
+        tags: 1,
+        slots: 1,
+        delta: 1,
+        ..Core::default()
+    };
     let base = Core { store: true, restart: true, ..base };
     match size {
         Size::Small => Core { writes: 1, ..base },
         Size::Standard => Core { writes: 2, ..base },
-        Size::Deep => Core { writes: 2, delta: 2, rollback: true, ..base },
+        Size::Deep => Core { writes: 2, delta: 2, ..base },
     }
 }
 
@@ -233,7 +244,10 @@ fn guard_start(size: Size) -> Guard {
 }
 
 fn guard_bounds(guard: &Guard) -> String {
-    format!("{} writers, Δ {}, deadline {}, 1 node, 1 reader, 1 loader", guard.writers, guard.delta, guard.deadline)
+    format!(
+        "{} writers, Δ {}, deadline {}, 1 node, 1 reader, 1 loader",
+        guard.writers, guard.delta, guard.deadline
+    )
 }
 
 fn session(size: Size) -> Session {
@@ -284,7 +298,14 @@ fn failovers(size: Size) -> Failover {
 }
 
 fn empty(size: Size) -> Failover {
-    let base = Failover { delta: 1, failovers: 1, empty: true, foreign: true, one_writer: true, ..Failover::default() };
+    let base = Failover {
+        delta: 1,
+        failovers: 1,
+        empty: true,
+        foreign: true,
+        one_writer: true,
+        ..Failover::default()
+    };
     match size {
         Size::Small => Failover { writes: 1, ..base },
         Size::Standard => Failover { writes: 2, ..base },

@@ -190,7 +190,9 @@ impl Guard {
             (Action::Land(_), Stage::Sent) => (Stage::Landed, None),
             (Action::Refuse(_), Stage::Sent) => (Stage::Nothing, None),
             (Action::Refuse(_), Stage::Waiting) if !writer.dead => (Stage::Nothing, None),
-            (Action::Die(_), Stage::Waiting | Stage::Sent | Stage::Landed | Stage::Nothing) if !writer.dead => {
+            (Action::Die(_), Stage::Waiting | Stage::Sent | Stage::Landed | Stage::Nothing)
+                if !writer.dead =>
+            {
                 writer.dead = true;
                 return Some(());
             }
@@ -378,9 +380,10 @@ impl Model for Guard {
                 Reader::Ready { least, value, .. } => value >= least && value <= state.version,
                 _ => true,
             }),
-            Property::sometimes("a hit serves what was written", |_: &Self, state: &State| {
-                matches!(state.reader, Reader::Ready { value, .. } if value > 0)
-            }),
+            Property::sometimes(
+                "a hit serves what was written",
+                |_: &Self, state: &State| matches!(state.reader, Reader::Ready { value, .. } if value > 0),
+            ),
             Property::sometimes("an open intent refuses a hit", |_: &Self, state: &State| {
                 let node = &state.node;
                 matches!(state.reader, Reader::Looked { born, .. } if node.last <= born && node.intents != 0)
@@ -393,16 +396,21 @@ impl Model for Guard {
             }),
         ];
         if self.writers > 1 {
-            all.push(Property::sometimes("both writes succeed", |_: &Self, state: &State| state.version == 2));
+            all.push(Property::sometimes("both writes succeed", |_: &Self, state: &State| {
+                state.version == 2
+            }));
         }
         if self.mortal {
             all.push(Property::sometimes("a writer dies and its write lands", |_: &Self, state: &State| {
                 state.writers.iter().any(|writer| writer.dead && writer.stage == Stage::Landed)
             }));
-            all.push(Property::sometimes("an orphan is cleared after its write landed", |_: &Self, state: &State| {
-                let expired = |record: &Record| matches!(record, Record::Expire(_));
-                state.version > 0 && state.journal.iter().flatten().any(expired)
-            }));
+            all.push(Property::sometimes(
+                "an orphan is cleared after its write landed",
+                |_: &Self, state: &State| {
+                    let expired = |record: &Record| matches!(record, Record::Expire(_));
+                    state.version > 0 && state.journal.iter().flatten().any(expired)
+                },
+            ));
         }
         if self.restart {
             all.push(Property::sometimes("a hit after a restart", |_: &Self, state: &State| {
@@ -420,15 +428,23 @@ impl Protocol for Guard {
             Action::Tick => "time: a tick passes".to_owned(),
             Action::Intent(who) => format!("writer {}: its intent is record {}", who + 1, Self::head(after)),
             Action::Send(who) => format!("writer {}: has waited, sends its write to the origin", who + 1),
-            Action::Land(who) => format!("origin: the write of writer {} lands, version {}", who + 1, after.version),
+            Action::Land(who) => {
+                format!("origin: the write of writer {} lands, version {}", who + 1, after.version)
+            }
             Action::Refuse(who) => format!("writer {}: its write will not happen", who + 1),
             Action::Die(who) => format!("writer {}: dies", who + 1),
-            Action::Close(who) => format!("writer {}: its commit record is record {}", who + 1, Self::head(after)),
+            Action::Close(who) => {
+                format!("writer {}: its commit record is record {}", who + 1, Self::head(after))
+            }
             Action::Expire(who) => {
                 format!("the intent of writer {} expires with record {}", who + 1, Self::head(after))
             }
             Action::Apply if node.raised => {
-                format!("node: applies record {}, {} intents are open", node.applied + 1, node.intents.count_ones())
+                format!(
+                    "node: applies record {}, {} intents are open",
+                    node.applied + 1,
+                    node.intents.count_ones()
+                )
             }
             Action::Apply => format!("node: has applied up to {}", node.applied),
             Action::Renew => match (node.renewal, before.node.renewal) {
@@ -444,7 +460,9 @@ impl Protocol for Guard {
             },
             Action::Hit => match after.reader {
                 Reader::Leased { lease, least } => {
-                    format!("reader: begins while version {least} is at the origin; {lease} ticks are left in the lease")
+                    format!(
+                        "reader: begins while version {least} is at the origin; {lease} ticks are left in the lease"
+                    )
                 }
                 Reader::Looked { value, born, .. } => format!("reader: finds version {value} born at {born}"),
                 Reader::Ready { .. } => "reader: the rule calls it fresh".to_owned(),

@@ -68,10 +68,22 @@ enum At {
 enum Load {
     #[default]
     Idle,
-    Stamped { born: u8, held: bool, due: u8 },
+    Stamped {
+        born: u8,
+        held: bool,
+        due: u8,
+    },
     /// Weakened: has its value, and reads the replica's position next.
-    Unplaced { born: u8, value: u8 },
-    Loaded { born: u8, held: bool, due: u8, value: u8 },
+    Unplaced {
+        born: u8,
+        value: u8,
+    },
+    Loaded {
+        born: u8,
+        held: bool,
+        due: u8,
+        value: u8,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +187,9 @@ impl Replica {
     /// The reader waits for the load under way. One that is held off is not shared.
     fn follow(&self, state: &mut State) -> Option<()> {
         let shared = match state.load {
-            Load::Stamped { held, .. } | Load::Loaded { held, .. } => !held || self.is(Weakening::HeldOffLoadShared),
+            Load::Stamped { held, .. } | Load::Loaded { held, .. } => {
+                !held || self.is(Weakening::HeldOffLoadShared)
+            }
             Load::Idle | Load::Unplaced { .. } => false,
         };
         (shared && state.reader.at == At::Leased).then(|| state.reader.at = At::Following)
@@ -261,9 +275,10 @@ impl Model for Replica {
                 state.reader.at == At::Ready
                     && state.reader.entry.is_some_and(|(value, _)| value < state.committed)
             }),
-            Property::sometimes("the replica lags behind a stamp", |_: &Self, state: &State| {
-                matches!(state.load, Load::Stamped { born, .. } if born > state.replayed)
-            }),
+            Property::sometimes(
+                "the replica lags behind a stamp",
+                |_: &Self, state: &State| matches!(state.load, Load::Stamped { born, .. } if born > state.replayed),
+            ),
             Property::sometimes("a reader follows a load", |_: &Self, state: &State| {
                 state.reader.at == At::Following && matches!(state.load, Load::Loaded { .. })
             }),

@@ -176,7 +176,13 @@ impl Session {
                     (true, false) => At::Ready(entry),
                 }
             }
-            At::Judged(place, entry) if place == at => if behind { At::Idle } else { At::Ready(entry) },
+            At::Judged(place, entry) if place == at => {
+                if behind {
+                    At::Idle
+                } else {
+                    At::Ready(entry)
+                }
+            }
             At::Ready(entry) if at == 0 => {
                 state.moved |= state.token > 0;
                 state.seen = state.seen.max(entry.value);
@@ -245,14 +251,17 @@ impl Model for Session {
                 At::Ready(entry) => entry.value <= state.committed,
                 _ => true,
             }),
-            Property::sometimes("a hit serves what the session has not seen yet", |_: &Self, state: &State| {
-                matches!(state.at, At::Ready(entry) if entry.value > state.seen)
-            }),
-            Property::sometimes("a hit serves an older version than the newest", |_: &Self, state: &State| {
-                matches!(state.at, At::Ready(entry) if entry.value < state.committed)
-            }),
+            Property::sometimes(
+                "a hit serves what the session has not seen yet",
+                |_: &Self, state: &State| matches!(state.at, At::Ready(entry) if entry.value > state.seen),
+            ),
+            Property::sometimes(
+                "a hit serves an older version than the newest",
+                |_: &Self, state: &State| matches!(state.at, At::Ready(entry) if entry.value < state.committed),
+            ),
             Property::sometimes("a token keeps the session from a hit", |_: &Self, state: &State| {
-                state.at == At::Idle && state.nodes.iter().any(|n| n.entry.is_some() && n.applied < state.token)
+                state.at == At::Idle
+                    && state.nodes.iter().any(|n| n.entry.is_some() && n.applied < state.token)
             }),
             Property::sometimes("a hit under a token", |_: &Self, state: &State| state.moved),
         ]
@@ -279,12 +288,21 @@ impl Protocol for Session {
             }
             Action::Load(at) => match (before.at, after.at) {
                 (At::Loading(_, Load::Tokened(entry)), _) => {
-                    format!("session at node {}: is given version {}, token {}", name(at), entry.value, after.token)
+                    format!(
+                        "session at node {}: is given version {}, token {}",
+                        name(at),
+                        entry.value,
+                        after.token
+                    )
                 }
-                (_, At::Loading(_, new)) => format!("session at node {}: {}", name(at), load(None, Some(new))),
+                (_, At::Loading(_, new)) => {
+                    format!("session at node {}: {}", name(at), load(None, Some(new)))
+                }
                 _ => String::new(),
             },
-            Action::Write if after.at == At::Written => format!("session: writes version {}", after.committed),
+            Action::Write if after.at == At::Written => {
+                format!("session: writes version {}", after.committed)
+            }
             Action::Write => format!("session: is given token {}", after.token),
             Action::Hit(at) => match after.at {
                 At::Admitted(_) => format!(
@@ -293,10 +311,14 @@ impl Protocol for Session {
                     after.token,
                     after.nodes[usize::from(at)].applied
                 ),
-                At::Looked(_, entry) => format!("session: finds version {} born at {}", entry.value, entry.born),
+                At::Looked(_, entry) => {
+                    format!("session: finds version {} born at {}", entry.value, entry.born)
+                }
                 At::Judged(..) => "session: the rule calls it fresh".to_owned(),
                 At::Ready(_) => "session: nothing speaks against it".to_owned(),
-                _ if matches!(before.at, At::Ready(_)) => format!("session: is served, token {}", after.token),
+                _ if matches!(before.at, At::Ready(_)) => {
+                    format!("session: is served, token {}", after.token)
+                }
                 _ => "session: a miss".to_owned(),
             },
         }
@@ -305,7 +327,10 @@ impl Protocol for Session {
     fn standing(&self, state: &State) -> String {
         match state.at {
             At::Ready(entry) => {
-                format!("the session is served version {}, after it has seen version {}", entry.value, state.seen)
+                format!(
+                    "the session is served version {}, after it has seen version {}",
+                    entry.value, state.seen
+                )
             }
             _ => format!("the session has seen version {}", state.seen),
         }

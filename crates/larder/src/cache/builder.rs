@@ -2,18 +2,28 @@
 
 use super::{Cache, Shared};
 use crate::clock::{SystemClock, Time};
-use crate::engine::{Engine, Parts, SourceLimit, SourceLimits, Tier, follow};
+use crate::engine::{Engine, Parts, SourceLimit, SourceLimits, Tier};
 use crate::error::Error;
 use crate::journal::MemoryJournal;
 use crate::memory::{Bytes, Memory};
 use crate::policy::DEFAULT_SOURCE;
+use crate::runtime::Runtime;
+#[cfg(feature = "testing")]
+use larder_core::port;
 use larder_core::port::{Clock, Journal, Store};
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// The smallest memory tier: one shard must hold an entry.
 const MEMORY_MIN: Bytes = Bytes::kib(64);
+
+/// What [`larder_core::Level`] is unless a region says otherwise.
+const BOUND_MAX_DEFAULT: Duration = Duration::from_secs(1);
+/// The tightest bound of a region.
+const BOUND_MIN: Duration = Duration::from_millis(1);
 
 /// Names of namespaces end up in stores and journals.
 const NAMESPACE_BYTES_MAX: usize = 200;
@@ -24,10 +34,13 @@ pub struct CacheBuilder {
     memory: Bytes,
     entries_max: Option<u64>,
     targets_max: usize,
+    bound_max: Duration,
     journal: Option<Arc<dyn Journal>>,
     stores: Vec<Arc<dyn Store>>,
     sources: HashMap<String, SourceLimits>,
     clock: Option<Arc<dyn Clock>>,
+    #[cfg(feature = "testing")]
+    simulated: Option<(Arc<dyn port::Runtime>, u64)>,
 }
 
 impl CacheBuilder {
@@ -37,10 +50,13 @@ impl CacheBuilder {
             memory: Bytes::mib(64),
             entries_max: None,
             targets_max: 1 << 18,
+            bound_max: BOUND_MAX_DEFAULT,
             journal: None,
             stores: Vec::new(),
             sources: HashMap::from([(DEFAULT_SOURCE.to_owned(), SourceLimits::default())]),
             clock: None,
+            #[cfg(feature = "testing")]
+            simulated: None,
         }
     }
 
@@ -89,6 +105,15 @@ impl CacheBuilder {
         self
     }
 
+    /// The largest staleness any region of this namespace may have, 1 s unless set. It is how long [`Cache::write`] and
+    /// [`Cache::invalidate_and_wait`] wait for nodes that do not answer, so it must be the same in every process that uses
+    /// the namespace; regions that would exceed it are refused.
+    #[must_use]
+    pub fn bound_max(mut self, bound: Duration) -> Self {
+        self.bound_max = bound;
+        self
+    }
+
     /// The clock, for tests and simulations; the system's unless set.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -103,9 +128,7 @@ impl CacheBuilder {
     /// When a setting is out of bounds, or there is no tokio runtime.
     pub async fn build(self) -> Result<Cache, Error> {
         self.check()?;
-        let runtime = Handle::try_current()
-            .map_err(|_| Error::invalid("no tokio runtime; expected build() to be called in one"))?;
-        let seed = getrandom::u64().map_err(|error| Error::invalid(format!("no random numbers: {error}")))?;
+        let (runtime, seed, scope_ids) = self.surroundings()?;
         let time = match self.clock {
             Some(clock) => Time::Given(clock),
             None => Time::System(Arc::new(SystemClock::new())),
@@ -117,12 +140,13 @@ impl CacheBuilder {
             tiers: self.stores.into_iter().map(Tier::new).collect(),
             journal: self.journal.unwrap_or_else(|| Arc::new(MemoryJournal::new())),
             targets_max: self.targets_max,
+            bound_max: u64::try_from(self.bound_max.as_nanos()).unwrap_or(u64::MAX),
             runtime: runtime.clone(),
             seed,
         });
         // A failure is remembered in the statistics, and tried again by the follower.
         let _ = engine.catch_up().await;
-        runtime.spawn(follow(Arc::downgrade(&engine), engine.stop.clone()));
+        engine.start_following();
         let limit = |(name, limits): (String, SourceLimits)| {
             let limit = Arc::new(SourceLimit::new(&name, limits));
             (name, limit)
@@ -132,8 +156,30 @@ impl CacheBuilder {
             stats: Mutex::default(),
             sources: self.sources.into_iter().map(limit).collect(),
             stop: engine.stop.clone(),
+            scope_ids: scope_ids.map(AtomicU32::new),
         });
         Ok(Cache { engine, shared })
+    }
+
+    /// Runs the cache on the runtime of a simulator, with nothing left to chance: the same seed, the same run.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn simulated(mut self, runtime: Arc<dyn port::Runtime>, seed: u64) -> Self {
+        self.simulated = Some((runtime, seed));
+        self
+    }
+
+    /// What tasks run on, a random number, and the first number of this cache's regions if it has numbers of its own.
+    fn surroundings(&self) -> Result<(Runtime, u64, Option<u32>), Error> {
+        #[cfg(feature = "testing")]
+        if let Some((runtime, seed)) = &self.simulated {
+            crate::memory::fix_key_seed();
+            return Ok((Runtime::Given(runtime.clone()), *seed, Some(1)));
+        }
+        let runtime = Handle::try_current()
+            .map_err(|_| Error::invalid("no tokio runtime; expected build() to be called in one"))?;
+        let seed = getrandom::u64().map_err(|error| Error::invalid(format!("no random numbers: {error}")))?;
+        Ok((Runtime::Tokio(runtime), seed, None))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -148,6 +194,10 @@ impl CacheBuilder {
         }
         if self.entries_max == Some(0) {
             return Err(Error::invalid("entries_max is 0; expected at least 1"));
+        }
+        if self.bound_max < BOUND_MIN {
+            let is = self.bound_max;
+            return Err(Error::invalid(format!("bound_max is {is:?}; expected at least {BOUND_MIN:?}")));
         }
         let empty = self.sources.iter().find(|(_, limits)| limits.concurrency == 0);
         if let Some((name, _)) = empty {

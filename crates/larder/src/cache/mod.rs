@@ -5,18 +5,20 @@
 
 mod builder;
 mod tenant;
+mod write;
 
 pub use builder::CacheBuilder;
 pub use tenant::TenantCache;
+pub use write::{Write, WriteGuard};
 
-use crate::engine::{Announced, Engine, Invalidated, Scope, SourceLimit, ValueCodec};
+use crate::engine::{Announced, Engine, Invalidated, Reached, Scope, SourceLimit, ValueCodec};
 use crate::error::Error;
 use crate::journal::RECORD_BYTES_MAX;
 use crate::observe::{RegionStats, Stats};
 use crate::policy::Policy;
 use crate::region::{InMemory, Region, Serialized};
-use larder_core::port::Nanos;
-use larder_core::{Bound, Cause, Level, Path, Target, Tenant};
+use larder_core::expiry::nanos;
+use larder_core::{Bound, Cause, HoldOff, Level, Path, Target, Tenant, Token};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::TypeId;
@@ -50,6 +52,8 @@ pub(crate) struct Shared {
     stats: Mutex<BTreeMap<Arc<str>, Arc<RegionStats>>>,
     sources: HashMap<String, Arc<SourceLimit>>,
     stop: tokio_util::sync::CancellationToken,
+    /// Numbers of its own for the regions of a simulated cache; others take them from the process.
+    scope_ids: Option<AtomicU32>,
 }
 
 impl Drop for Shared {
@@ -143,16 +147,22 @@ impl Cache {
             }
             return Ok(Region::new(self.engine.clone(), scope.clone(), self.shared.clone()));
         }
+        self.check_bound(&name, &policy)?;
         let source = self.shared.source(&name, &policy)?;
         if let Level::Bounded(bound) = policy.level {
-            self.engine.tighten(Nanos::try_from(bound.as_nanos()).unwrap_or(Nanos::MAX));
+            self.engine.tighten(nanos(bound));
         }
         let stats = {
             let mut stats = self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner);
             stats.entry(name.clone()).or_insert_with(|| Arc::new(RegionStats::new())).clone()
         };
+        let hold_off = policy.replica_lag.map(|lag| {
+            let held = Arc::new(Mutex::new(HoldOff::new(nanos(lag))));
+            self.engine.hold_off(&held);
+            held
+        });
         let scope = Arc::new(Scope {
-            id: SCOPE_IDS.fetch_add(1, Ordering::Relaxed),
+            id: self.shared.scope_ids.as_ref().unwrap_or(&SCOPE_IDS).fetch_add(1, Ordering::Relaxed),
             tenant_path: Path::of_tenant(&tenant),
             path: Path::of_region(&tenant, &name),
             bound: Bound::from(policy.level),
@@ -163,10 +173,23 @@ impl Cache {
             codec,
             source,
             stats,
+            hold_off,
             policy,
         });
         scopes.insert((tenant, name), scope.clone());
         Ok(Region::new(self.engine.clone(), scope, self.shared.clone()))
+    }
+
+    /// Those who wait for all nodes wait for the largest bound: a region with a larger one would break their promise.
+    fn check_bound(&self, region: &str, policy: &Policy) -> Result<(), Error> {
+        let max = Duration::from_nanos(self.engine.bound_max);
+        match policy.bound() {
+            Some(bound) if nanos(bound) > self.engine.bound_max => Err(Error::invalid(format!(
+                "region {region:?}: a read may be stale for {bound:?} (its level, or its replica's lag); expected at most \
+                 {max:?}, the namespace's bound_max"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Invalidates everything these targets name, on every node, in one record.
@@ -192,6 +215,78 @@ impl Cache {
     ) -> Result<Invalidated, Error> {
         let targets: Vec<Target> = targets.into_iter().collect();
         Ok(self.shared.announce(&self.engine, targets, cause.into()).await?.outcome)
+    }
+
+    /// [`Cache::invalidate`] that returns only once no node serves what was there before: every read that begins
+    /// afterwards, on any node, is of a value at least as new, in every region but `Eventual` ones. It waits for the
+    /// namespace's largest bound (`CacheBuilder::bound_max`). Dropped while it waits, the invalidation stands.
+    ///
+    /// [`Invalidated::Queued`] comes back at once and promises nothing about other nodes.
+    ///
+    /// # Errors
+    /// As [`Cache::invalidate`]; [`Error::is_closed`] when the cache is closed while it waits.
+    pub async fn invalidate_and_wait(
+        &self,
+        targets: impl IntoIterator<Item = Target>,
+    ) -> Result<Invalidated, Error> {
+        let said = self.invalidate(targets).await?;
+        if said.token().is_some() {
+            self.wait_for_all_nodes().await?;
+        }
+        Ok(said)
+    }
+
+    /// Returns once no node serves, in any region but `Eventual` ones, anything older than what had been committed together
+    /// with its record before this call: what [`Cache::invalidate_and_wait`] does after its record is there, for writes
+    /// that use the outbox. Waits for the namespace's largest bound (`CacheBuilder::bound_max`), and asks nobody.
+    ///
+    /// # Errors
+    /// [`Error::is_closed`] when the cache is closed while it waits.
+    pub async fn wait_for_all_nodes(&self) -> Result<(), Error> {
+        self.engine.outwait_leases(self.engine.time.now()).await
+    }
+
+    /// Begins a guarded write of what these targets name: awaited, it gives a [`WriteGuard`] once every node treats them
+    /// as uncacheable. Write, then commit the guard. If every writer of these targets does so, reads of each of their keys
+    /// are linearizable.
+    pub fn write(&self, targets: impl IntoIterator<Item = Target>) -> Write {
+        Write::new(self.clone(), targets.into_iter().collect())
+    }
+
+    /// A token of all that was acknowledged, and of all that was seen in this process, before this call began. Whoever
+    /// presents it to [`Cache::reach`], on any node, reads nothing older there. Asks the journal, once.
+    ///
+    /// The token of a write alone comes with [`Invalidated`] and with a guard's commit, at no cost.
+    ///
+    /// # Errors
+    /// When the journal cannot be asked ([`Error::is_journal`]).
+    pub async fn token(&self) -> Result<Token, Error> {
+        let engine = self.engine.clone();
+        let asked = self.engine.spawn_returning(async move { engine.token().await });
+        Ok(asked.await.map_err(|_| Error::closed())??)
+    }
+
+    /// Brings this node at least as far as a token: reads that begin afterwards, here, see what it stands for. At once when
+    /// the node is there already, else after one question to the journal. Covers every region but those with a
+    /// `replica_lag`.
+    ///
+    /// # Errors
+    /// When the token is of another namespace ([`Error::is_invalid`]), or when the journal cannot be asked
+    /// ([`Error::is_journal`]): what is read here may then be older than what the token stands for.
+    pub async fn reach(&self, token: &Token) -> Result<Reached, Error> {
+        if !token.is_of(self.namespace()) {
+            let namespace = self.namespace();
+            return Err(Error::invalid(format!(
+                "token is of another namespace; expected one of {namespace:?}"
+            )));
+        }
+        let link = token.link();
+        if self.engine.fences.has_reached(link) {
+            return Ok(Reached::Applied);
+        }
+        let engine = self.engine.clone();
+        let reaching = self.engine.spawn_returning(async move { engine.reach(link).await });
+        Ok(reaching.await.map_err(|_| Error::closed())??)
     }
 
     /// Applies everything committed to the journal before this call began; returns the position reached. To read one's
@@ -247,20 +342,26 @@ impl Shared {
         targets: Vec<Target>,
         cause: Cause,
     ) -> Result<Announced, Error> {
-        if targets.is_empty() || targets.len() > TARGETS_MAX {
-            let n = targets.len();
-            return Err(Error::invalid(format!("invalidation has {n} targets; expected 1 to {TARGETS_MAX}")));
-        }
         // Said here, loudly: a journal would refuse it each time the queue tries again.
-        let bytes = Target::encode_many(&targets).len();
-        if bytes > RECORD_BYTES_MAX {
-            let expected = format!("expected at most {RECORD_BYTES_MAX}");
-            return Err(Error::invalid(format!("invalidation's targets take {bytes} bytes; {expected}")));
-        }
+        check_targets("invalidation", &targets)?;
         let working = engine.clone();
         let announcing = engine.spawn_returning(async move { working.announce(&targets, &cause).await });
         announcing.await.unwrap_or_else(|_| Err(Error::closed()))
     }
+}
+
+/// Whether these make one record.
+fn check_targets(what: &str, targets: &[Target]) -> Result<(), Error> {
+    let n = targets.len();
+    if n == 0 || n > TARGETS_MAX {
+        return Err(Error::invalid(format!("{what} has {n} targets; expected 1 to {TARGETS_MAX}")));
+    }
+    let bytes = Target::encode_many(targets).len();
+    if bytes > RECORD_BYTES_MAX {
+        let expected = format!("expected at most {RECORD_BYTES_MAX}");
+        return Err(Error::invalid(format!("{what}'s targets take {bytes} bytes; {expected}")));
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Cache {

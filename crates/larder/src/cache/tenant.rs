@@ -1,11 +1,11 @@
 //! The cache as one tenant sees it.
 
-use super::Cache;
-use crate::engine::Invalidated;
+use super::{Cache, Write};
+use crate::engine::{Invalidated, Reached};
 use crate::error::Error;
 use crate::policy::Policy;
 use crate::region::Region;
-use larder_core::{Cause, Target, Tenant};
+use larder_core::{Cause, Target, Tenant, Token};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -56,6 +56,38 @@ impl TenantCache {
     ) -> Result<Invalidated, Error> {
         let targets: Vec<Target> = targets.into_iter().map(|target| target.within(&self.tenant)).collect();
         self.cache.invalidate_because(targets, cause).await
+    }
+
+    /// [`Cache::invalidate_and_wait`] of this tenant's part of what these targets name.
+    ///
+    /// # Errors
+    /// As [`Cache::invalidate_and_wait`].
+    pub async fn invalidate_and_wait(
+        &self,
+        targets: impl IntoIterator<Item = Target>,
+    ) -> Result<Invalidated, Error> {
+        self.cache.invalidate_and_wait(self.targets(targets)).await
+    }
+
+    /// [`Cache::write`] of this tenant's part of what these targets name.
+    pub fn write(&self, targets: impl IntoIterator<Item = Target>) -> Write {
+        self.cache.write(self.targets(targets))
+    }
+
+    /// [`Cache::token`]; a token knows no tenants.
+    ///
+    /// # Errors
+    /// As [`Cache::token`].
+    pub async fn token(&self) -> Result<Token, Error> {
+        self.cache.token().await
+    }
+
+    /// [`Cache::reach`].
+    ///
+    /// # Errors
+    /// As [`Cache::reach`].
+    pub async fn reach(&self, token: &Token) -> Result<Reached, Error> {
+        self.cache.reach(token).await
     }
 
     /// The same targets, scoped to this tenant: for an outbox.

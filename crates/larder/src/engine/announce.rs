@@ -5,7 +5,7 @@ use super::Engine;
 use super::follow::JOURNAL_DEADLINE;
 use crate::error::Error;
 use larder_core::port::JournalError;
-use larder_core::{Birth, Cause, Target};
+use larder_core::{Birth, Cause, Target, Token};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,10 +24,22 @@ pub enum Invalidated {
     Applied {
         /// Its position.
         position: u64,
+        /// For whoever must see this write from now on, on any node; see `Cache::reach`.
+        token: Token,
     },
     /// The journal could not be reached, or its answer was lost. This node has fenced the targets; it will go on trying
     /// to record them for as long as the process lives. Other processes do not know yet.
     Queued,
+}
+
+impl Invalidated {
+    /// The token of the record; `None` while it is queued.
+    pub fn token(&self) -> Option<Token> {
+        match self {
+            Invalidated::Applied { token, .. } => Some(*token),
+            Invalidated::Queued => None,
+        }
+    }
 }
 
 /// What became of an invalidation, and what a value is born with that was announced so: its own record (or fence), not
@@ -128,7 +140,7 @@ impl Engine {
         // At once, and whatever the journal says: the caller has written, so this node's entries are suspect.
         let fenced = self.fences.fence(targets);
         let appended =
-            tokio::time::timeout(JOURNAL_DEADLINE, self.journal.append(&self.namespace, targets, cause));
+            self.runtime.timeout(JOURNAL_DEADLINE, self.journal.append(&self.namespace, targets, cause));
         match appended
             .await
             .unwrap_or_else(|late| Err(JournalError::indeterminate("no answer within 5 s", late)))
@@ -136,7 +148,10 @@ impl Engine {
             Ok(link) => {
                 // The record is safe; if it cannot be applied now, the fence above stands until it is.
                 let _ = self.catch_up().await;
-                let outcome = Invalidated::Applied { position: link.position };
+                let outcome = Invalidated::Applied {
+                    position: link.position,
+                    token: Token::new(&self.namespace, link),
+                };
                 Ok(Announced { outcome, born: self.fences.locate(link) })
             }
             Err(error) if self.queue.add(targets, cause) => {
@@ -172,7 +187,7 @@ impl Engine {
     pub(crate) async fn drain_queue(&self) {
         let Some(due) = self.queue.due() else { return };
         let append = self.journal.append(&self.namespace, &due.targets, &due.cause);
-        if let Ok(Ok(_)) = tokio::time::timeout(JOURNAL_DEADLINE, append).await {
+        if let Ok(Ok(_)) = self.runtime.timeout(JOURNAL_DEADLINE, append).await {
             self.queue.done(&due);
         }
     }

@@ -10,6 +10,7 @@ use crate::error::{Error, LoadError};
 use crate::memory::{Entry, Key};
 use crate::observe::Count;
 use crate::outcome::{Freshness, Served, Source};
+use larder_core::expiry::nanos;
 use larder_core::plan::{Step, Want};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -146,7 +147,8 @@ impl Engine {
             }
         }
         // One deadline for all that can be answered without the load.
-        let patience = scope.policy.soft_timeout.and_then(later);
+        let deadline =
+            scope.policy.soft_timeout.map(|patience| self.time.now().saturating_add(nanos(patience)));
         let awaited = !own.is_empty();
         for at in due {
             if let Some(flight) = self.flights.start(&keys[at]) {
@@ -170,8 +172,11 @@ impl Engine {
                 Waiting::Own => (self.own_landed(flights.get(&at)).await, Source::Loader),
                 Waiting::Other(flight) => {
                     let following = self.follow_or_load(scope, &keys[at], &seen[at], flight, &loader);
-                    let landed = match patience.filter(|_| seen[at].fallback.is_some()) {
-                        Some(deadline) => tokio::time::timeout_at(deadline, following).await.ok(),
+                    let landed = match deadline.filter(|_| seen[at].fallback.is_some()) {
+                        Some(deadline) => {
+                            let left = Duration::from_nanos(deadline.saturating_sub(self.time.now()));
+                            self.runtime.timeout(left, following).await.ok()
+                        }
                         None => Some(following.await),
                     };
                     (landed, Source::Flight)
@@ -186,7 +191,7 @@ impl Engine {
         let all_have_fallback = waiting.iter().all(|(at, _)| seen[*at].fallback.is_some());
         match scope.policy.soft_timeout.filter(|_| all_have_fallback) {
             // Dropped when the time is up, the rest goes on in the background.
-            Some(patience) => drop(tokio::time::timeout(patience, driven).await),
+            Some(patience) => drop(self.runtime.timeout(patience, driven).await),
             None => driven.await,
         }
     }
@@ -290,9 +295,4 @@ impl Engine {
             self.land(scope, landing, at, previous[at].as_ref(), composed);
         }
     }
-}
-
-/// So long from now; `None` when that is further than the clock goes, which is as good as never.
-fn later(patience: Duration) -> Option<tokio::time::Instant> {
-    tokio::time::Instant::now().checked_add(patience)
 }

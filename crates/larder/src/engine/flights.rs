@@ -8,13 +8,18 @@ use crate::memory::{Carried, Entry, Key};
 use larder_core::Birth;
 use larder_core::plan::FlightPlan;
 use larder_core::port::Nanos;
+use larder_core::seeded_bug;
+use larder_core::sync::{AtomicBool, Mutex, MutexGuard, OnceLock};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use tokio::sync::Notify;
+
+#[cfg(all(test, larder_shuttle))]
+mod schedules;
 
 /// How a load ended: an entry (kept or not), or an error all who waited share.
 pub(crate) type Landed = Result<Arc<Entry>, Error>;
@@ -70,6 +75,11 @@ impl Flight {
     /// Ends the flight and wakes everybody. The first end counts.
     pub(crate) fn settle(&self, landed: Landed) {
         self.plan().settle();
+        if seeded_bug!("lost_wakeup") {
+            self.ended.notify_waiters();
+            let _ = self.landed.set(landed);
+            return;
+        }
         let _ = self.landed.set(landed);
         self.ended.notify_waiters();
     }
@@ -141,7 +151,8 @@ impl Flights {
     /// Takes a flight off the table, if it is still the key's.
     pub(crate) fn remove(&self, key: &Key, flight: &Arc<Flight>) {
         let mut shard = self.shard(key);
-        if shard.get(key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
+        let any = seeded_bug!("any_flight_is_removed");
+        if shard.get(key).is_some_and(|current| any || Arc::ptr_eq(current, flight)) {
             shard.remove(key);
         }
     }

@@ -38,7 +38,7 @@ impl Engine {
     pub(crate) async fn catch_up(&self) -> Result<Link, JournalError> {
         let asked = self.time.now();
         // A journal that hangs must not make callers wait one after the other.
-        let turn = tokio::time::timeout(JOURNAL_DEADLINE, self.turn.lock()).await;
+        let turn = self.runtime.timeout(JOURNAL_DEADLINE, self.turn.lock()).await;
         let _turn = turn.map_err(|late| JournalError::indeterminate("no answer to others for 5 s", late))?;
         // Whoever had the turn may have begun after this call: then that answers it. Strictly after: of two readings
         // of the clock that are the same, nobody knows which came first.
@@ -70,13 +70,19 @@ impl Engine {
     pub(crate) async fn confirm_lease(self: &Arc<Self>) -> bool {
         // In a task of its own: a reader that is no longer polled must not keep the turn.
         let engine = self.clone();
-        let renewing = self.tasks.spawn(async move { engine.catch_up().await.is_ok() });
-        matches!(tokio::time::timeout(CONFIRM_DEADLINE, renewing).await, Ok(Ok(true)))
+        let renewing = self.spawn_returning(async move { engine.catch_up().await.is_ok() });
+        matches!(self.runtime.timeout(CONFIRM_DEADLINE, renewing).await, Ok(Ok(true)))
+    }
+
+    /// Follows the journal in the background from now on.
+    pub(crate) fn start_following(self: &Arc<Self>) {
+        self.runtime.spawn(&self.tasks, follow(Arc::downgrade(self), self.stop.clone()));
     }
 
     async fn renew(&self) -> Result<Link, JournalError> {
         if !self.time.verify() {
             self.fences.lease().revoke();
+            self.forget_measurements();
         }
         let mut problem = None;
         for _ in 0..=RESYNCS_MAX {
@@ -84,6 +90,7 @@ impl Engine {
             match self.apply_all().await {
                 Ok(head) => {
                     self.fence_queued();
+                    self.note_birth();
                     self.fences.lease().extend(t0);
                     return Ok(head);
                 }
@@ -130,7 +137,8 @@ impl Engine {
 
     async fn adopt_history(&self) -> Result<Link, JournalError> {
         let history = self.ask(self.journal.history(&self.namespace)).await?;
-        self.fences.adopt(history.oldest);
+        self.fences.adopt(history.oldest, &history.open);
+        self.strangers.forget();
         self.fence_queued();
         Ok(history.oldest)
     }
@@ -146,7 +154,7 @@ impl Engine {
     }
 
     async fn ask<T>(&self, answer: impl Future<Output = Result<T, JournalError>>) -> Result<T, JournalError> {
-        match tokio::time::timeout(JOURNAL_DEADLINE, answer).await {
+        match self.runtime.timeout(JOURNAL_DEADLINE, answer).await {
             Ok(answer) => answer,
             Err(late) => Err(JournalError::indeterminate("no answer within 5 s", late)),
         }
@@ -166,22 +174,25 @@ impl Engine {
 }
 
 /// Follows the journal until the engine is gone or told to stop.
-pub(crate) async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
+async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
     loop {
-        let Some((journal, namespace, tightened, pause)) = engine.upgrade().map(|engine| {
+        let Some((journal, namespace, tightened, runtime, pause)) = engine.upgrade().map(|engine| {
             let pause = engine.renewal_interval();
-            (engine.journal.clone(), engine.namespace.clone(), engine.tightened.clone(), pause)
+            let tightened = engine.tightened.clone();
+            (engine.journal.clone(), engine.namespace.clone(), tightened, engine.runtime.clone(), pause)
         }) else {
             return;
         };
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = journal.changed(&namespace) => {}
             () = tightened.notified() => {}
-            () = tokio::time::sleep(pause) => {}
+            () = runtime.sleep(pause) => {}
         }
         let Some(engine) = engine.upgrade() else { return };
         let failed = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             outcome = follow_once(&engine) => outcome.is_err(),
         };
@@ -189,8 +200,9 @@ pub(crate) async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
         if failed {
             // A journal that fails at once must not keep a core busy; its hint may be what completes at once.
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause.clamp(Duration::from_millis(10), Duration::from_secs(1))) => {}
+                () = runtime.sleep(pause.clamp(Duration::from_millis(10), Duration::from_secs(1))) => {}
             }
         }
     }
@@ -199,5 +211,7 @@ pub(crate) async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
 async fn follow_once(engine: &Arc<Engine>) -> Result<(), JournalError> {
     engine.ask_usage();
     engine.drain_queue().await;
-    engine.catch_up().await.map(drop)
+    engine.catch_up().await?;
+    engine.close_orphans().await;
+    Ok(())
 }

@@ -65,15 +65,18 @@ impl Engine {
         let keep = fits && born.is_some() && !gathered.do_not_store && is_worth_keeping(&times, now);
         let mut dependencies = self.fences.dependencies(&scope.path_of(key), &gathered.tags, &gathered.also);
         dependencies.inherit(&gathered.inherited);
-        let entry = value.file(Rest {
-            dependencies,
-            times,
-            gate: Default::default(),
-            born,
-            tags: gathered.tags.as_slice().into(),
-            unnamable: gathered.unnamable,
-            value_bytes,
-        });
+        let entry = value.file(
+            key,
+            Rest {
+                dependencies,
+                times,
+                gate: Default::default(),
+                born,
+                tags: gathered.tags.as_slice().into(),
+                unnamable: gathered.unnamable,
+                value_bytes,
+            },
+        );
         (entry, keep)
     }
 
@@ -93,7 +96,7 @@ impl Engine {
         flight: &Flight,
         entry: &Arc<Entry>,
     ) -> Arc<Entry> {
-        let expired = || Value::Of(entry.clone()).file(entry.expired(self.time.now()));
+        let expired = || Value::Of(entry.clone()).file(key, entry.expired(self.time.now()));
         let mut kept = if flight.is_expired() { expired() } else { entry.clone() };
         self.keep(scope, key, &kept);
         // Expired between the look and the keeping: whoever did it may not have found the entry yet.
@@ -137,9 +140,12 @@ impl Engine {
     /// Puts an entry into memory, unless the rule already refuses it or what is there was born later. Neither check
     /// is needed for safety; they spare good entries from bad ones.
     pub(crate) fn keep(&self, scope: &Scope, key: &Key, entry: &Arc<Entry>) {
-        let verdict = self
-            .fences
-            .check_local(entry.local(), &entry.dependencies, &entry.checked, || scope.path_of(key));
+        let verdict = self.fences.check_local(
+            || entry.local(),
+            &entry.dependencies,
+            &entry.checked,
+            || scope.path_of(key),
+        );
         if !verdict.is_fresh() {
             scope.stats.add(Count::RejectedByRule);
             return;

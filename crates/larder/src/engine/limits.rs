@@ -1,8 +1,10 @@
 //! Limits on the origin: how many loads of a source run at once, and how long one may wait for its turn.
 
 use crate::error::Error;
+use crate::runtime::Runtime;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How hard a source may be leant on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,24 +37,24 @@ impl Default for SourceLimits {
 pub(crate) struct SourceLimit {
     name: String,
     limits: SourceLimits,
-    places: Semaphore,
+    places: Arc<Semaphore>,
 }
 
 impl SourceLimit {
     pub(crate) fn new(name: &str, limits: SourceLimits) -> Self {
-        let places = Semaphore::new(limits.concurrency.min(Semaphore::MAX_PERMITS));
+        let places = Arc::new(Semaphore::new(limits.concurrency.min(Semaphore::MAX_PERMITS)));
         SourceLimit { name: name.to_owned(), limits, places }
     }
 
     /// A place to run a load in; `None` when the task already holds one at this source.
-    pub(crate) async fn place(&self) -> Result<Option<SemaphorePermit<'_>>, Error> {
+    pub(crate) async fn place(&self, runtime: &Runtime) -> Result<Option<OwnedSemaphorePermit>, Error> {
         if super::nested::holds_place_at(self.identity()) {
             return Ok(None);
         }
-        if let Ok(place) = self.places.try_acquire() {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
             return Ok(Some(place));
         }
-        match tokio::time::timeout(self.limits.queue_deadline, self.places.acquire()).await {
+        match runtime.timeout(self.limits.queue_deadline, self.places.clone().acquire_owned()).await {
             Ok(Ok(place)) => Ok(Some(place)),
             Ok(Err(_)) => Err(Error::closed()),
             Err(_) => Err(Error::overloaded(&self.name, self.limits.concurrency, self.limits.queue_deadline)),

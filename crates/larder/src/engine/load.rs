@@ -122,17 +122,17 @@ impl Engine {
         F: Future<Output = Result<A, LoadError>>,
     {
         let stats = &scope.stats;
-        let place = scope.source.place().await;
-        let _place = place.inspect_err(|_| stats.add(Count::LoadOverloaded))?;
+        let place = scope.source.place(&self.runtime).await;
+        state.take_place(place.inspect_err(|_| stats.add(Count::LoadOverloaded))?);
         let began = self.time.now();
         // Before the loader is so much as called: its snapshot may be taken in its first instruction.
-        let born = self.fences.birth();
+        let born = self.birth(scope, began);
         begin(born, began);
         stats.add(Count::Load);
         let hard = scope.policy.hard_timeout;
         let given = state.clone();
         let work = nested::within(state, CatchPanic(Box::pin(async move { loader(given).await })));
-        let ended = tokio::time::timeout(hard, work).await;
+        let ended = self.runtime.timeout(hard, work).await;
         stats.loads.record(Duration::from_nanos(self.time.now().saturating_sub(began)));
         let born = if seeded_bug!("stamp_after_load") { self.fences.birth() } else { born };
         let (count, error) = match ended {

@@ -8,39 +8,45 @@ mod batch;
 mod breaker;
 mod flights;
 mod follow;
+mod guard;
 mod land;
 mod limits;
 mod load;
 pub(crate) mod nested;
 mod read;
+mod replica;
 mod scope;
+mod session;
 mod tiers;
+mod wait;
 
 pub(crate) use announce::Announced;
 pub use announce::Invalidated;
 pub(crate) use batch::{BatchAnswers, BatchFuture, BatchLoader};
-pub(crate) use follow::follow;
 pub(crate) use limits::SourceLimit;
 pub use limits::SourceLimits;
 pub(crate) use load::{Answer, LoadFuture, Loader};
 pub(crate) use nested::LoadState;
+pub(crate) use replica::SharedHoldOff;
 pub(crate) use scope::{Scope, ValueCodec};
+pub use session::Reached;
 pub(crate) use tiers::Tier;
 use tiers::Turns;
 
 use crate::clock::Time;
 use crate::memory::{Head, Key, Memory};
 use crate::observe::{JournalSnapshot, MemorySnapshot};
+use crate::runtime::Runtime;
 use announce::Queue;
 use flights::Flights;
 use follow::Following;
 use larder_core::port::{Journal, Nanos};
-use larder_core::{Confirmed, Fences, Verdict, seeded_bug};
+use larder_core::{Confirmed, Fences, Orphans, Verdict, seeded_bug};
+use session::Strangers;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -60,13 +66,18 @@ pub(crate) struct Engine {
     turn: tokio::sync::Mutex<()>,
     following: Following,
     queue: Queue,
+    strangers: Strangers,
+    orphans: Mutex<Orphans>,
+    hold_offs: Mutex<Vec<SharedHoldOff>>,
+    /// The largest bound a region of this namespace has, in any process.
+    pub(crate) bound_max: Nanos,
     bound_min: AtomicU64,
     tightened: Arc<Notify>,
     store_writes: Arc<Semaphore>,
     store_turns: Turns,
     tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
-    runtime: Handle,
+    pub(crate) runtime: Runtime,
     random: AtomicU64,
 }
 
@@ -78,7 +89,8 @@ pub(crate) struct Parts {
     pub(crate) tiers: Vec<Tier>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) targets_max: usize,
-    pub(crate) runtime: Handle,
+    pub(crate) bound_max: Nanos,
+    pub(crate) runtime: Runtime,
     pub(crate) seed: u64,
 }
 
@@ -95,6 +107,10 @@ impl Engine {
             turn: tokio::sync::Mutex::default(),
             following: Following::default(),
             queue: Queue::default(),
+            strangers: Strangers::default(),
+            orphans: Mutex::default(),
+            hold_offs: Mutex::default(),
+            bound_max: parts.bound_max,
             // Without bounded regions the journal is still looked at every 10 s.
             bound_min: AtomicU64::new(30_000_000_000),
             tightened: Arc::default(),
@@ -109,7 +125,7 @@ impl Engine {
 
     /// The rule and the lease on one entry: `confirmed` must have been loaded before the entry was looked at; the
     /// clock is read last, and that reading is returned.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn judge(
         &self,
         scope: &Scope,
@@ -117,42 +133,46 @@ impl Engine {
         entry: &Head,
         confirmed: Confirmed,
     ) -> (Verdict, Nanos) {
-        let born = entry.local();
+        let born = || entry.local();
         let verdict =
             self.fences.check_local(born, &entry.dependencies, &entry.checked, || scope.path_of(key));
+        larder_core::interleave::point();
         let confirmed = if seeded_bug!("lease_after_rule") { self.fences.lease().load() } else { confirmed };
         let now = if scope.bound.needs_lease() { self.time.now() } else { self.time.coarse() };
         (scope.bound.admit(confirmed, verdict, now), now)
     }
 
-    /// Uniform in `0.0..1.0`; SplitMix64 (Steele, Lea, Flood 2014).
+    /// Uniform in `0.0..1.0`.
     fn random(&self) -> f64 {
+        (self.random_bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood 2014).
+    fn random_bits(&self) -> u64 {
         let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z >> 11) as f64 / (1u64 << 53) as f64
+        z ^ (z >> 31)
     }
 
     /// Runs work in the background until it is done or the engine is stopped.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
-        self.tasks.spawn_on(
-            async move {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = work => {}
-                }
-            },
-            &self.runtime,
-        );
+        self.runtime.spawn(&self.tasks, async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = work => {}
+            }
+        });
     }
 
     /// Runs work in the background to its end, whether or not its result is waited for.
     pub(crate) fn spawn_returning<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> tokio::task::JoinHandle<T> {
-        self.tasks.spawn_on(work, &self.runtime)
+    ) -> tokio::sync::oneshot::Receiver<T> {
+        self.runtime.spawn_returning(&self.tasks, work)
     }
 
     /// Lets background work finish for up to `patience`, then stops what is left, the stores and the journal.
@@ -163,7 +183,7 @@ impl Engine {
             return self.queue.len();
         }
         self.tasks.close();
-        let finished = tokio::time::timeout(patience, self.finish_up()).await;
+        let finished = self.runtime.timeout(patience, self.finish_up()).await;
         if finished.is_err() {
             tracing::warn!(namespace = %self.namespace, "closing with background work unfinished");
         }
@@ -189,7 +209,7 @@ impl Engine {
         self.store_writes.close();
         drop(ended);
         while self.flights.len() > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.runtime.sleep(Duration::from_millis(1)).await;
         }
     }
 
@@ -212,6 +232,7 @@ impl Engine {
             renewals_failed: self.following.failed.load(Ordering::Relaxed),
             resyncs: self.following.resyncs.load(Ordering::Relaxed),
             queued: self.queue.len() as u64,
+            intents_open: self.fences.open_intents().len() as u64,
             last_error: self.following.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

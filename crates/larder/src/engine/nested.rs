@@ -8,9 +8,10 @@ use larder_core::{Birth, Dependencies, Override, Path, Tag};
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// More tags, or more entries, than this: the value is returned but not kept.
 const NAMES_MAX: usize = 1024;
@@ -48,6 +49,9 @@ pub(crate) struct LoadState {
     pub(crate) keys: Vec<Key>,
     parent: Option<Arc<LoadState>>,
     gathered: Vec<Mutex<Gathered>>,
+    /// The load's place at its source. Given back when the last of it is gone: a load inside of it may outlive it in the
+    /// background, and runs in the same place.
+    place: OnceLock<OwnedSemaphorePermit>,
 }
 
 impl LoadState {
@@ -55,7 +59,14 @@ impl LoadState {
     pub(crate) fn new(engine: usize, tenant: Path, source: usize, keys: Vec<Key>) -> Arc<Self> {
         let parent = LOADING.try_with(Arc::clone).ok();
         let gathered = keys.iter().map(|_| Mutex::default()).collect();
-        Arc::new(LoadState { engine, tenant, source, keys, parent, gathered })
+        Arc::new(LoadState { engine, tenant, source, keys, parent, gathered, place: OnceLock::new() })
+    }
+
+    /// The load has got this place, if it needed one of its own.
+    pub(crate) fn take_place(&self, place: Option<OwnedSemaphorePermit>) {
+        if let Some(place) = place {
+            let _ = self.place.set(place);
+        }
     }
 
     /// What was gathered for the key at this place.

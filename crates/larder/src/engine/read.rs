@@ -10,7 +10,7 @@ use larder_core::plan::{
     Finding, FlightPlan, Followed, Joined, LoadEnd, ReadPlan, Refresh, Serve, Step, Want,
 };
 use larder_core::port::Nanos;
-use larder_core::{Life, Verdict};
+use larder_core::{Life, Verdict, seeded_bug};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,10 +60,11 @@ impl Seen {
         self.miss = match (verdict, life) {
             (Verdict::Invalidated, _) => Count::MissInvalidated,
             (Verdict::BelowFloor, _) => Count::MissBelowFloor,
+            (Verdict::Intended, _) => Count::MissIntended,
             (Verdict::Unconfirmed, _) => Count::MissUnconfirmed,
             (Verdict::Fresh, _) => Count::MissExpired,
         };
-        if matches!(verdict, Verdict::Invalidated | Verdict::BelowFloor) {
+        if matches!(verdict, Verdict::Invalidated | Verdict::BelowFloor | Verdict::Intended) {
             stats.add(Count::RejectedByRule);
         }
         if entry.value().is_some() && self.previous.is_none() {
@@ -249,7 +250,7 @@ impl Engine {
         let work = self.load_or_follow(scope, key, seen, loader);
         let (landed, freshness) = match patience {
             None => (Some(work.await), Freshness::OriginFailed),
-            Some(patience) => (tokio::time::timeout(patience, work).await.ok(), Freshness::OriginSlow),
+            Some(patience) => (self.runtime.timeout(patience, work).await.ok(), Freshness::OriginSlow),
         };
         let end = match &landed {
             Some(Ok(_)) => LoadEnd::Served,
@@ -348,7 +349,7 @@ impl Engine {
     /// What the rule says of a load of this key born so, as far as its dependencies are known before it ends.
     fn judge_birth(&self, scope: &Scope, key: &Key, local: u64) -> Verdict {
         let dependencies = self.fences.dependencies(&scope.path_of(key), &[], &[]);
-        self.fences.check_local(local, &dependencies, &Default::default(), || scope.path_of(key))
+        self.fences.check_local(|| local, &dependencies, &Default::default(), || scope.path_of(key))
     }
 
     /// Waits for a flight and judges what it brought. `None`: load again.
@@ -361,7 +362,7 @@ impl Engine {
     ) -> Option<Result<Arc<Entry>, Error>> {
         // As long as its own deadlines can take. A reader that neither polls nor drops its read stops those too.
         let patience = scope.policy.hard_timeout.saturating_add(scope.source.queue_deadline());
-        let Ok(landed) = tokio::time::timeout(patience, flight.landed()).await else {
+        let Ok(landed) = self.runtime.timeout(patience, flight.landed()).await else {
             self.flights.remove(key, flight);
             return None;
         };
@@ -373,6 +374,10 @@ impl Engine {
         };
         let began_after = flight.began().is_some_and(|began| began.at > read_began);
         let mut confirmed_once = false;
+        // The mistake: what a replica said to one reader is good enough for all who wait.
+        if seeded_bug!("replica_load_shared") && scope.hold_off.is_some() {
+            return Some(Ok(entry));
+        }
         loop {
             let confirmed = self.fences.lease().load();
             let (verdict, _now) = self.judge(scope, key, &entry, confirmed);

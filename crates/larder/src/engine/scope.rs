@@ -31,6 +31,8 @@ pub(crate) struct Scope {
     pub(crate) codec: Arc<dyn ValueCodec>,
     pub(crate) source: Arc<super::limits::SourceLimit>,
     pub(crate) stats: Arc<RegionStats>,
+    /// For loads from a replica that lags.
+    pub(crate) hold_off: Option<super::SharedHoldOff>,
 }
 
 impl Scope {

@@ -101,7 +101,7 @@ impl Tier {
             self.stats.add(StoreCount::ShortCircuited, 1);
             return Err(StoreError::refused(format!("{} is left alone after failing", self.name())));
         }
-        let result = match tokio::time::timeout(STORE_DEADLINE, operation).await {
+        let result = match engine.runtime.timeout(STORE_DEADLINE, operation).await {
             Ok(result) => result,
             Err(late) => Err(StoreError::new(format!("{}: no answer within 2 s", self.name()), late)),
         };
@@ -137,7 +137,7 @@ impl Engine {
             self.spawn(async move {
                 let tier = &engine.tiers[at];
                 if let Ok(Ok((entries, bytes))) =
-                    tokio::time::timeout(STORE_DEADLINE, tier.store.usage()).await
+                    engine.runtime.timeout(STORE_DEADLINE, tier.store.usage()).await
                 {
                     tier.usage.entries.store(entries, Ordering::Relaxed);
                     tier.usage.bytes.store(bytes, Ordering::Relaxed);
@@ -198,21 +198,26 @@ impl Engine {
         let born = self.fences.locate(*stamp);
         let born = if seeded_bug!("promotion_restamps") { self.fences.birth().or(born) } else { born };
         let dependencies = self.fences.dependencies(&scope.path_of(key), tags, also);
-        Some(value.file(Rest {
-            dependencies,
-            times: self.local_times(scope, &envelope.head),
-            gate: Default::default(),
-            born,
-            tags: tags.as_slice().into(),
-            unnamable: false,
-            value_bytes: envelope.content.raw_bytes(),
-        }))
+        Some(value.file(
+            key,
+            Rest {
+                dependencies,
+                times: self.local_times(scope, &envelope.head, envelope.content),
+                gate: Default::default(),
+                born,
+                tags: tags.as_slice().into(),
+                unnamable: false,
+                value_bytes: envelope.content.raw_bytes(),
+            },
+        ))
     }
 
-    fn local_times(&self, scope: &Scope, head: &EnvelopeHead) -> Times {
+    fn local_times(&self, scope: &Scope, head: &EnvelopeHead, content: Content<'_>) -> Times {
         let ns = |ms: u64| ms.saturating_mul(MS);
         let (created, soft) = (ns(head.created_ms), ns(head.soft_ms));
-        let refresh = match scope.policy.expiry.refresh_ahead {
+        // Absence is not refreshed ahead, wherever it is remembered.
+        let is_value = content != Content::Absent;
+        let refresh = match scope.policy.expiry.refresh_ahead.filter(|_| is_value) {
             Some(fraction) => created.saturating_add((soft.saturating_sub(created) as f64 * fraction) as u64),
             None => soft,
         };

@@ -9,6 +9,16 @@ pub const RECORD_BYTES_MAX: usize = 16 << 20;
 /// How many records a journal keeps of each namespace unless told otherwise.
 pub const RECORDS_MAX_DEFAULT: u64 = 100_000;
 
+/// How many intents may be open in one namespace.
+pub const INTENTS_MAX: usize = 1000;
+
+/// Why an intent is not opened.
+pub(crate) fn not_opened() -> JournalError {
+    JournalError::refused(format!(
+        "an intent of this name is open, or {INTENTS_MAX} of any; expected a new name, and fewer"
+    ))
+}
+
 /// Why a list of targets makes no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unfit {

@@ -3,10 +3,10 @@
 //! One handle may be cloned to several caches; they share one history per namespace, and each clone is closed by
 //! itself. Nothing survives the process. Never blocks: its lock is held for a few map operations.
 
-use super::limits::{self, RECORDS_MAX_DEFAULT};
+use super::limits::{self, INTENTS_MAX, RECORDS_MAX_DEFAULT};
 use larder_core::port::{BoxFuture, History, Journal, JournalError, Page};
-use larder_core::{Cause, Epoch, Link, Record, Target};
-use std::collections::{HashMap, VecDeque};
+use larder_core::{Act, Cause, Epoch, Intent, IntentId, Link, Record, Target};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +34,8 @@ struct Namespace {
     head: Link,
     /// The records right after `oldest`, up to `head`.
     records: VecDeque<Record>,
+    /// As of the head, however old the records that opened them are.
+    open: BTreeMap<IntentId, Intent>,
 }
 
 impl MemoryJournal {
@@ -64,13 +66,21 @@ impl MemoryJournal {
         self.seen.fetch_max(*self.shared.generation.borrow(), Ordering::Relaxed);
     }
 
-    fn append_now(&self, namespace: &str, targets: &[Target], cause: &Cause) -> Result<Link, JournalError> {
+    fn record_now(
+        &self,
+        namespace: &str,
+        act: Act,
+        targets: &[Target],
+        cause: &Cause,
+    ) -> Result<Link, JournalError> {
         limits::encode(targets)?;
         let nonce = limits::random_nonce().map_err(no_random)?;
         let mut namespaces = self.open()?;
         let history = named(&mut namespaces, namespace)?;
         let link = Link { position: history.head.position + 1, nonce, ..history.head };
-        history.records.push_back(Record { link, targets: targets.to_vec(), cause: cause.clone() });
+        let record = Record { link, act, targets: targets.to_vec(), cause: cause.clone() };
+        history.note_intent(&record)?;
+        history.records.push_back(record);
         history.head = link;
         while history.records.len() > self.shared.records_max {
             if let Some(dropped) = history.records.pop_front() {
@@ -90,7 +100,8 @@ impl MemoryJournal {
             && history.head.epoch == seen
         {
             let start = Link { epoch, position: history.head.position, nonce };
-            *history = Namespace { oldest: start, head: start, records: VecDeque::new() };
+            (history.oldest, history.head) = (start, start);
+            history.records.clear();
             drop(namespaces);
             self.shared.generation.send_modify(|g| *g += 1);
         }
@@ -102,13 +113,34 @@ fn named<'a>(namespaces: &'a mut Namespaces, name: &str) -> Result<&'a mut Names
     if !namespaces.contains_key(name) {
         let epoch = limits::random_epoch().map_err(no_random)?;
         let start = Link { epoch, position: 0, nonce: 0 };
-        let history = Namespace { oldest: start, head: start, records: VecDeque::new() };
+        let (records, open) = (VecDeque::new(), BTreeMap::new());
+        let history = Namespace { oldest: start, head: start, records, open };
         namespaces.insert(name.into(), history);
     }
     namespaces.get_mut(name).ok_or_else(|| JournalError::refused("the namespace is gone"))
 }
 
 impl Namespace {
+    /// Opens or closes the intent this record is about.
+    fn note_intent(&mut self, record: &Record) -> Result<(), JournalError> {
+        match record.act {
+            Act::Invalidate => {}
+            Act::Open { intent, .. } if self.open.len() >= INTENTS_MAX || self.open.contains_key(&intent) => {
+                return Err(limits::not_opened());
+            }
+            Act::Open { intent: id, lasts } => {
+                let intent = Intent { id, lasts, targets: record.targets.as_slice().into() };
+                self.open.insert(id, intent);
+            }
+            Act::Close { intent } => drop(self.open.remove(&intent)),
+        }
+        Ok(())
+    }
+
+    fn history(&self) -> History {
+        History { oldest: self.oldest, head: self.head, open: self.open.values().cloned().collect() }
+    }
+
     fn page(&self, after: Link, limit: usize) -> Result<Page, JournalError> {
         if after.epoch != self.head.epoch {
             return Err(JournalError::diverged(format!(
@@ -144,7 +176,7 @@ impl Journal for MemoryJournal {
         Box::pin(async move {
             self.look();
             let mut namespaces = self.open()?;
-            named(&mut namespaces, namespace).map(|n| History { oldest: n.oldest, head: n.head })
+            named(&mut namespaces, namespace).map(|history| history.history())
         })
     }
 
@@ -163,13 +195,14 @@ impl Journal for MemoryJournal {
         })
     }
 
-    fn append<'a>(
+    fn record<'a>(
         &'a self,
         namespace: &'a str,
+        act: Act,
         targets: &'a [Target],
         cause: &'a Cause,
     ) -> BoxFuture<'a, Result<Link, JournalError>> {
-        Box::pin(async move { self.append_now(namespace, targets, cause) })
+        Box::pin(async move { self.record_now(namespace, act, targets, cause) })
     }
 
     fn roll<'a>(&'a self, namespace: &'a str, seen: Epoch) -> BoxFuture<'a, Result<(), JournalError>> {

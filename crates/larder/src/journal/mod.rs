@@ -7,7 +7,7 @@ mod memory;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
-pub use limits::{RECORD_BYTES_MAX, RECORDS_MAX_DEFAULT};
+pub use limits::{INTENTS_MAX, RECORD_BYTES_MAX, RECORDS_MAX_DEFAULT};
 #[cfg(feature = "sqlite")]
 pub(crate) use limits::{Unfit, encode};
 pub use memory::MemoryJournal;

@@ -4,24 +4,24 @@
 //! Memory holds entries of all regions, so their types are hidden behind [`Cached`]; a region gets its own type back
 //! by a checked downcast, never by trust.
 
+use crate::memory::Key;
 use larder_core::expiry::Times;
 use larder_core::plan::RefreshGate;
 use larder_core::port::Nanos;
-use larder_core::{Birth, Dependencies, Tag};
+use larder_core::sync::AtomicU64;
+use larder_core::{Birth, Dependencies, Segments, Tag};
 use std::any::Any;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 /// An entry of any type; what the engine and the memory tier pass around as `Arc<Entry>`.
 pub(crate) type Entry = dyn Cached;
 
 /// What every entry can do, whatever its value's type.
-pub(crate) trait Cached: Send + Sync {
+pub(crate) trait Cached: Any + Send + Sync {
     fn head(&self) -> &Head;
     /// The value, unless the origin has nothing under the key.
     fn value(&self) -> Option<&dyn Any>;
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
     /// Another entry with this one's value.
     fn with_head(self: Arc<Self>, head: Head) -> Arc<Entry>;
 }
@@ -35,17 +35,25 @@ impl Deref for dyn Cached {
     }
 }
 
-/// What is known of an entry besides its value: first what every hit reads.
+/// The entry as one of a region of `T`. `None` when it holds no value, or one of another type.
+#[inline]
+pub(crate) fn typed<T: Send + Sync + 'static>(entry: Arc<Entry>) -> Option<Arc<Typed<T>>> {
+    let entry: Arc<dyn Any + Send + Sync> = entry;
+    entry.downcast().ok()
+}
+
+/// What is known of an entry besides its value: what a hit reads, side by side. The table finds entries by their hash
+/// alone; whose they are is read here, where a hit looks anyway.
 #[repr(C)]
 pub(crate) struct Head {
     /// As of when the rule last called it fresh; see `Fences::check`.
     pub(crate) checked: AtomicU64,
-    /// The number it was born with in this process; 0, below every floor, when it has no stamp.
-    local: u64,
     /// Before this a hit has nothing to think about; `times.refresh` once more.
     fresh_until: Nanos,
     rest: Box<Rest>,
-    weight: u64,
+    scope: u32,
+    weight: u32,
+    segments: Segments,
 }
 
 /// What is read when something was applied since the last check, or on the slow paths.
@@ -63,25 +71,36 @@ pub(crate) struct Rest {
 }
 
 /// What an entry takes besides its value: its own fields and its place in the table.
-const OVERHEAD_BYTES: u64 = 96 + (size_of::<Head>() + size_of::<Rest>()) as u64;
+const OVERHEAD_BYTES: u64 = 80 + (size_of::<Head>() + size_of::<Rest>()) as u64;
+
+/// Weights are kept in units of this many bytes, so that 32 bits are enough for 64 GiB.
+const WEIGHT_UNIT: u64 = 16;
 
 impl Head {
-    pub(crate) fn new(rest: Rest) -> Self {
+    pub(crate) fn new(key: &Key, rest: Rest) -> Self {
         let tags = rest.tags.iter().map(|tag| size_of_val(tag) + tag.segments().heap_bytes()).sum::<usize>();
-        let heap = tags + rest.dependencies.heap_bytes();
+        let heap = tags + rest.dependencies.heap_bytes() + key.segments.heap_bytes();
+        let weight = OVERHEAD_BYTES + rest.value_bytes + heap as u64;
         Head {
             checked: AtomicU64::new(0),
-            weight: OVERHEAD_BYTES + rest.value_bytes + heap as u64,
-            local: rest.born.map_or(0, |born| born.local),
             fresh_until: rest.times.refresh,
+            scope: key.scope,
+            weight: u32::try_from(weight.div_ceil(WEIGHT_UNIT)).unwrap_or(u32::MAX),
+            segments: key.segments.clone(),
             rest: Box::new(rest),
         }
     }
 
-    /// The number it was born with in this process; below every floor when it has no stamp.
+    /// Whether it is the entry of this key, and not of another with the same hash.
+    #[inline]
+    pub(crate) fn is_of(&self, key: &Key) -> bool {
+        self.scope == key.scope && self.segments == key.segments
+    }
+
+    /// The number it was born with in this process; 0, below every floor, when it has no stamp.
     #[inline]
     pub(crate) fn local(&self) -> u64 {
-        self.local
+        self.born.map_or(0, |born| born.local)
     }
 
     /// Whether a hit at `now` has nothing to think about: neither stale nor due for a refresh.
@@ -92,7 +111,7 @@ impl Head {
 
     /// Bytes the entry is counted as; asked for by the table at each of its steps.
     pub(crate) fn weight(&self) -> u64 {
-        self.weight
+        u64::from(self.weight) * WEIGHT_UNIT
     }
 }
 
@@ -152,11 +171,6 @@ impl<T: Send + Sync + 'static> Cached for Typed<T> {
         Some(Typed::<T>::value(self))
     }
 
-    #[inline]
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
-    }
-
     fn with_head(self: Arc<Self>, head: Head) -> Arc<Entry> {
         let owner = match &self.value {
             Held::Own(_) => self,
@@ -176,10 +190,6 @@ impl Cached for Absent {
 
     fn value(&self) -> Option<&dyn Any> {
         None
-    }
-
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
     }
 
     fn with_head(self: Arc<Self>, head: Head) -> Arc<Entry> {
@@ -230,9 +240,9 @@ impl Value {
         self.as_any().is_none()
     }
 
-    /// The entry of this value and this head.
-    pub(crate) fn file(self, rest: Rest) -> Arc<Entry> {
-        let head = Head::new(rest);
+    /// The entry of this key with this value.
+    pub(crate) fn file(self, key: &Key, rest: Rest) -> Arc<Entry> {
+        let head = Head::new(key, rest);
         match self {
             Value::New(value) => value.file(head),
             Value::Of(entry) => entry.with_head(head),

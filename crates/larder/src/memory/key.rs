@@ -4,10 +4,13 @@ use foldhash::quality::SeedableRandomState;
 use larder_core::Segments;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 /// A key of one region, ready to be looked up: built once, used often. Made by [`crate::Region::key`].
+///
+/// Its fields in this order, so that what a hit on a short key reads lies side by side.
 #[derive(Clone)]
+#[repr(C)]
 pub struct Key {
     pub(crate) hash: u64,
     /// Which region of which tenant of which cache, by a number unique in the process.
@@ -29,11 +32,17 @@ impl Key {
 }
 
 /// One seed for the process, drawn when it is first needed: keys compare across caches, nobody can aim collisions.
-static SEED: LazyLock<SeedableRandomState> = LazyLock::new(SeedableRandomState::random);
+static SEED: OnceLock<SeedableRandomState> = OnceLock::new();
+
+/// Leaves nothing to chance from here on, for simulations; too late once a key was made.
+#[cfg(feature = "testing")]
+pub(crate) fn fix_key_seed() {
+    SEED.get_or_init(|| SeedableRandomState::with_seed(1, foldhash::SharedSeed::global_fixed()));
+}
 
 #[inline]
 fn hash(scope: u32, bytes: &[u8]) -> u64 {
-    let mut hasher = SEED.build_hasher();
+    let mut hasher = SEED.get_or_init(SeedableRandomState::random).build_hasher();
     hasher.write(bytes);
     hasher.write_u32(scope);
     hasher.finish()

@@ -7,12 +7,14 @@
 mod entry;
 mod key;
 
-pub(crate) use entry::{Entry, Head, Rest, Typed, Value};
+pub(crate) use entry::{Entry, Head, Rest, Typed, Value, typed};
 pub(crate) use key::Carried;
 pub use key::Key;
+#[cfg(feature = "testing")]
+pub(crate) use key::fix_key_seed;
 
 use quick_cache::sync::Cache;
-use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter};
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use smallvec::SmallVec;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -50,76 +52,21 @@ impl Bytes {
 
 /// The memory tier.
 pub(crate) struct Memory {
-    cache: Cache<Filed, Arc<Entry>, Weight, Carried, Evictions>,
+    cache: Cache<Place, Arc<Entry>, Weight, Carried, Evictions>,
     /// Entries the table let go of: evicted, or replaced by another of the same key, which it does not tell apart.
     let_go: Arc<AtomicU64>,
     replaced: AtomicU64,
 }
 
-/// The key an entry is filed under: small, so that the table stays small, and near what a hit reads next.
-struct Filed {
-    hash: u64,
-    scope: u32,
-    name: Name,
-}
-
-/// A key's segments: short ones in the table itself.
+/// The place an entry is filed under: its key's hash and nothing else, so that the table is small and a hit has little
+/// of it to fetch. Two keys with one hash of 64 bits take turns: the entry knows whose it is, so the other misses.
 #[derive(PartialEq, Eq)]
-enum Name {
-    Short(u8, [u8; SHORT_BYTES]),
-    Long(Box<[u8]>),
-}
+struct Place(u64);
 
-const SHORT_BYTES: usize = 22;
-
-impl Filed {
-    fn under(key: &Key) -> Self {
-        let bytes = key.segments.as_bytes();
-        let name = if bytes.len() <= SHORT_BYTES {
-            let mut short = [0; SHORT_BYTES];
-            short[..bytes.len()].copy_from_slice(bytes);
-            Name::Short(bytes.len() as u8, short)
-        } else {
-            Name::Long(bytes.into())
-        };
-        Filed { hash: key.hash, scope: key.scope, name }
-    }
-
-    /// Bytes outside the table.
-    fn heap_bytes(&self) -> u64 {
-        match &self.name {
-            Name::Short(..) => 0,
-            Name::Long(bytes) => bytes.len() as u64,
-        }
-    }
-}
-
-impl PartialEq for Filed {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.scope == other.scope && self.name == other.name
-    }
-}
-
-impl Eq for Filed {}
-
-impl Hash for Filed {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl Equivalent<Filed> for Key {
+impl Hash for Place {
     #[inline]
-    fn equivalent(&self, filed: &Filed) -> bool {
-        self.hash == filed.hash
-            && self.scope == filed.scope
-            && match &filed.name {
-                // All of both, padding included: no loop, no call.
-                Name::Short(len, bytes) => self.segments.as_padded().is_some_and(|(own_len, own)| {
-                    own_len == *len && own.first_chunk::<SHORT_BYTES>() == Some(bytes)
-                }),
-                Name::Long(bytes) => self.segments.as_bytes() == &**bytes,
-            }
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0);
     }
 }
 
@@ -129,20 +76,20 @@ struct Weight {
     least: u64,
 }
 
-impl Weighter<Filed, Arc<Entry>> for Weight {
-    fn weight(&self, key: &Filed, entry: &Arc<Entry>) -> u64 {
-        (key.heap_bytes() + entry.weight()).max(self.least)
+impl Weighter<Place, Arc<Entry>> for Weight {
+    fn weight(&self, _place: &Place, entry: &Arc<Entry>) -> u64 {
+        entry.weight().max(self.least)
     }
 }
 
 #[derive(Clone)]
 struct Evictions(Arc<AtomicU64>);
 
-impl Lifecycle<Filed, Arc<Entry>> for Evictions {
+impl Lifecycle<Place, Arc<Entry>> for Evictions {
     /// What was evicted, dropped after the shard's lock is released: values may be large.
     type RequestState = SmallVec<[Arc<Entry>; 2]>;
 
-    fn on_evict(&self, state: &mut Self::RequestState, _key: Filed, entry: Arc<Entry>) {
+    fn on_evict(&self, state: &mut Self::RequestState, _place: Place, entry: Arc<Entry>) {
         self.0.fetch_add(1, Ordering::Relaxed);
         state.push(entry);
     }
@@ -170,33 +117,38 @@ impl Memory {
         }
     }
 
+    /// The entry in the place of this key; the caller must ask it whether it [is of](Head::is_of) the key.
     #[inline]
+    pub(crate) fn at_place_of(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.cache.get(&Place(key.hash))
+    }
+
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<Entry>> {
-        self.cache.get(key)
+        self.at_place_of(key).filter(|entry| entry.is_of(key))
     }
 
     /// Looks without making the entry look wanted.
     pub(crate) fn peek(&self, key: &Key) -> Option<Arc<Entry>> {
-        self.cache.peek(key)
+        self.cache.peek(&Place(key.hash)).filter(|entry| entry.is_of(key))
     }
 
     /// Keeps an entry, replacing what the key held (`replaces`: whether it held something, for the count of evictions).
     /// False when it is larger than a shard and was not kept.
     pub(crate) fn insert(&self, key: &Key, entry: Arc<Entry>, replaces: bool) -> bool {
-        let filed = Filed::under(key);
-        if filed.heap_bytes() + entry.weight() > self.cache.shard_capacity() {
-            self.cache.remove(key);
+        if entry.weight() > self.cache.shard_capacity() {
+            self.remove(key);
             return false;
         }
         if replaces {
             self.replaced.fetch_add(1, Ordering::Relaxed);
         }
-        self.cache.insert(filed, entry);
+        self.cache.insert(Place(key.hash), entry);
         true
     }
 
+    /// Empties the place of this key.
     pub(crate) fn remove(&self, key: &Key) {
-        self.cache.remove(key);
+        self.cache.remove(&Place(key.hash));
     }
 
     pub(crate) fn clear(&self) {
@@ -218,5 +170,61 @@ impl Memory {
     pub(crate) fn evicted(&self) -> u64 {
         let replaced = self.replaced.load(Ordering::Relaxed);
         self.let_go.load(Ordering::Relaxed).saturating_sub(replaced)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use larder_core::expiry::Times;
+    use larder_core::key;
+
+    fn entry_of(key: &Key, value: u64) -> Arc<Entry> {
+        let times = Times { created: 1, refresh: 2, soft: 2, hard: 2, end: 2 };
+        Value::new(value).file(
+            key,
+            Rest {
+                dependencies: Default::default(),
+                times,
+                gate: Default::default(),
+                born: None,
+                tags: Arc::default(),
+                unnamable: false,
+                value_bytes: 8,
+            },
+        )
+    }
+
+    fn found(memory: &Memory, key: &Key) -> Option<u64> {
+        let entry = memory.get(key)?;
+        assert!(memory.peek(key).is_some_and(|peeked| Arc::ptr_eq(&peeked, &entry)));
+        typed::<u64>(entry).map(|entry| *entry.value())
+    }
+
+    #[test]
+    fn keys_with_the_same_hash_take_turns_and_are_never_taken_for_one_another() {
+        let memory = Memory::new(Bytes::mib(16), None);
+        let long = || "a text that does not fit into a key, and is kept outside of it";
+        let keys = [
+            key![1],
+            key![2],
+            key!["sixteen or more bytes", 1],
+            key!["sixteen or more bytes", 2],
+            key![long(), 1],
+            key![long(), 2],
+            key![],
+        ];
+        let of_scope = |scope| keys.iter().map(move |segments| (scope, segments));
+        let keys: Vec<_> = of_scope(1)
+            .chain(of_scope(2))
+            .map(|(scope, segments)| Key { hash: 7, scope, segments: segments.clone() })
+            .collect();
+        for (value, key) in (0..).zip(&keys) {
+            assert!(memory.insert(key, entry_of(key, value), false));
+            for other in &keys {
+                assert_eq!(found(&memory, other), (other == key).then_some(value), "{:?}", other.segments);
+            }
+        }
+        assert_eq!(memory.entries(), 1);
     }
 }

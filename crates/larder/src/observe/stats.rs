@@ -59,6 +59,8 @@ counters! {
         MissInvalidated => misses_invalidated,
         #[doc = "Misses: found, but born before what this node remembers, or in another history."]
         MissBelowFloor => misses_below_floor,
+        #[doc = "Misses: found, but it depends on something that is being written under a guard."]
+        MissIntended => misses_intended,
         #[doc = "Misses: found, but the journal could not be asked whether it is still right."]
         MissUnconfirmed => misses_unconfirmed,
         #[doc = "Entries of any tier rejected by the rule, loads overtaken by an invalidation included."]
@@ -200,7 +202,12 @@ impl RegionSnapshot {
     /// Reads that were not.
     pub fn misses(&self) -> u64 {
         let c = &self.counts;
-        c.misses_cold + c.misses_expired + c.misses_invalidated + c.misses_below_floor + c.misses_unconfirmed
+        c.misses_cold
+            + c.misses_expired
+            + c.misses_invalidated
+            + c.misses_below_floor
+            + c.misses_intended
+            + c.misses_unconfirmed
     }
 
     /// Hits of all reads, 0 to 1; 0 before the first.
@@ -275,6 +282,8 @@ pub struct JournalSnapshot {
     pub resyncs: u64,
     /// Invalidations that could not be recorded yet and will be tried again.
     pub queued: u64,
+    /// Guarded writes under way in any process, as far as this one has applied the journal.
+    pub intents_open: u64,
     /// What the last renewal that failed said; `None` after one that succeeded.
     pub last_error: Option<String>,
 }

@@ -17,8 +17,8 @@ pub use write::Snapshot;
 use crate::cache::Shared;
 use crate::engine::{Engine, Scope};
 use crate::error::{Error, LoadError};
-use crate::memory::{Key, Typed};
-use crate::outcome::{Freshness, Outcome, Source};
+use crate::memory::{self, Key};
+use crate::outcome::{How, Outcome};
 use larder_core::{Segments, Target, Tenant};
 use std::borrow::Cow;
 use std::fmt;
@@ -165,7 +165,10 @@ impl<T: Send + Sync + 'static> Region<T> {
         let engine = &*self.engine;
         // The lease before the entry and the rule; the clock after both.
         let confirmed = engine.fences.lease().load();
-        let entry = engine.memory.get(key)?.into_any().downcast::<Typed<T>>().ok()?;
+        let entry = memory::typed::<T>(engine.memory.at_place_of(key)?)?;
+        if !entry.head.is_of(key) {
+            return None;
+        }
         let (verdict, now) = engine.judge(&self.scope, key, &entry.head, confirmed);
         if !verdict.is_fresh() || !entry.head.is_fresh_at(now) {
             return None;
@@ -174,7 +177,7 @@ impl<T: Send + Sync + 'static> Region<T> {
             self.time_hit(key, now);
         }
         engine.note_nested(&self.scope, key, &entry.head, now);
-        Some(Outcome { entry, source: Source::Memory, freshness: Freshness::Fresh, now })
+        Some(Outcome { entry, how: How::HIT, now })
     }
 
     /// Times the same hit once more: the clock was not read before this one began.

@@ -49,7 +49,8 @@ impl<T: Send + Sync + 'static> Region<T> {
 
     /// Notes where the journal stands. Take it before reading a value from the origin that is to be put.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { born: self.engine.fences.birth(), engine: self.engine.identity() }
+        let born = self.engine.birth(&self.scope, self.engine.time.now());
+        Snapshot { born, engine: self.engine.identity() }
     }
 
     /// Keeps a value that was read from the origin after `snapshot` was taken. Like a load, it is not announced; and it
@@ -131,7 +132,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         }
         let Some(entry) = entry else { return Ok(()) };
         let rest = entry.expired(engine.time.now());
-        let expired = Value::Of(entry).file(rest);
+        let expired = Value::Of(entry).file(&key, rest);
         engine.memory.insert(&key, expired.clone(), replaces);
         if engine.stores_of(&self.scope) > 0 && !expired.unnamable {
             let (working, scope) = (engine.clone(), self.scope.clone());

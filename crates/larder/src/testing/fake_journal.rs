@@ -5,7 +5,7 @@
 
 use super::gate::{Gate, Hold};
 use larder_core::port::{BoxFuture, History, Journal, JournalError, Page};
-use larder_core::{Cause, Epoch, Link, Target};
+use larder_core::{Act, Cause, Epoch, Link, Target};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -38,7 +38,7 @@ pub struct JournalCalls {
     pub histories: u64,
     /// [`Journal::read`].
     pub reads: u64,
-    /// [`Journal::append`].
+    /// [`Journal::record`], and [`Journal::append`], which calls it.
     pub appends: u64,
     /// [`Journal::roll`].
     pub rolls: u64,
@@ -74,17 +74,17 @@ impl<J: Journal> FakeJournal<J> {
         self.faults.failing_reads.store(calls, Ordering::SeqCst);
     }
 
-    /// The next `calls` of `append` fail and append nothing.
+    /// The next `calls` of `record` (and `append`) fail and append nothing.
     pub fn fail_appends(&self, calls: u64) {
         self.faults.failing_appends.store(calls, Ordering::SeqCst);
     }
 
-    /// The next `calls` of `append` take effect, and answer that they may or may not have.
+    /// The next `calls` of `record` (and `append`) take effect, and answer that they may or may not have.
     pub fn indeterminate_applied(&self, calls: u64) {
         self.faults.indeterminate_applied.store(calls, Ordering::SeqCst);
     }
 
-    /// The next `calls` of `append` take no effect, and answer that they may or may not have.
+    /// The next `calls` of `record` (and `append`) take no effect, and answer that they may or may not have.
     pub fn indeterminate_lost(&self, calls: u64) {
         self.faults.indeterminate_lost.store(calls, Ordering::SeqCst);
     }
@@ -104,7 +104,7 @@ impl<J: Journal> FakeJournal<J> {
         self.faults.reads_gate.hold()
     }
 
-    /// `append` and `roll` wait, before they take effect, until the hold is dropped.
+    /// `record`, `append` and `roll` wait, before they take effect, until the hold is dropped.
     pub fn hold_appends(&self) -> Hold {
         self.faults.appends_gate.hold()
     }
@@ -180,9 +180,10 @@ impl<J: Journal> Journal for FakeJournal<J> {
         })
     }
 
-    fn append<'a>(
+    fn record<'a>(
         &'a self,
         namespace: &'a str,
+        act: Act,
         targets: &'a [Target],
         cause: &'a Cause,
     ) -> BoxFuture<'a, Result<Link, JournalError>> {
@@ -195,7 +196,7 @@ impl<J: Journal> Journal for FakeJournal<J> {
             if take(&self.faults.indeterminate_lost) {
                 return Err(unknown());
             }
-            let link = self.inner.append(namespace, targets, cause).await?;
+            let link = self.inner.record(namespace, act, targets, cause).await?;
             if take(&self.faults.indeterminate_applied) { Err(unknown()) } else { Ok(link) }
         })
     }

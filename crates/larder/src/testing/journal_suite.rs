@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, missing_docs)]
 
 use larder_core::port::{Journal, JournalError};
-use larder_core::{Cause, Epoch, Link, Pattern, Record, Segments, Target, Tenant, key, tag};
+use larder_core::{
+    Act, Cause, Epoch, Intent, IntentId, Link, Pattern, Record, Segments, Target, Tenant, key, tag,
+};
 use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
@@ -46,6 +48,13 @@ macro_rules! journal_suite {
             a_record_over_the_bound_is_refused_and_leaves_nothing,
             a_dropped_call_does_no_harm,
             a_closed_handle_refuses_and_the_other_goes_on,
+            records_say_what_they_do_and_the_history_what_is_open,
+            every_history_agrees_with_the_records_up_to_its_head,
+            an_intent_outlives_the_record_that_opened_it_and_a_new_epoch,
+            closing_an_intent_closes_that_one_alone,
+            an_intent_of_another_namespace_is_not_open_here,
+            only_so_many_intents_may_be_open,
+            an_intent_that_is_open_is_not_opened_again,
         );
     };
     (@each $make:path: $($name:ident),* $(,)?) => {
@@ -171,7 +180,7 @@ pub async fn targets_and_cause_come_back_as_written(bench: JournalBench) {
     let cause = Cause::from("quote ' and \0 and é");
     let link = bench.a.append(NS, &targets, &cause).await.unwrap();
     let page = bench.b.read(NS, before, 1).await.unwrap();
-    assert_eq!(page.records, vec![Record { link, targets, cause }]);
+    assert_eq!(page.records, vec![Record { link, act: Act::Invalidate, targets, cause }]);
 }
 
 pub async fn namespaces_do_not_see_each_other(bench: JournalBench) {
@@ -378,4 +387,132 @@ pub async fn a_closed_handle_refuses_and_the_other_goes_on(bench: JournalBench) 
     assert!(bench.a.roll(NS, link.epoch).await.is_err());
     assert_eq!(bench.b.history(NS).await.unwrap().head, link);
     assert_eq!(append(&bench.b, 2).await.position, 2);
+}
+
+const LASTS: Duration = Duration::from_millis(1500);
+
+fn opening(n: u64) -> Act {
+    Act::Open { intent: IntentId::new(n), lasts: LASTS }
+}
+
+fn closing(n: u64) -> Act {
+    Act::Close { intent: IntentId::new(n) }
+}
+
+fn intent(n: u64) -> Intent {
+    Intent { id: IntentId::new(n), lasts: LASTS, targets: vec![target(n)].into() }
+}
+
+async fn record(journal: &Arc<dyn Journal>, act: Act, n: u64) -> Link {
+    journal.record(NS, act, &[target(n)], &Cause::from("suite")).await.expect("record")
+}
+
+async fn open_in(journal: &Arc<dyn Journal>) -> Vec<Intent> {
+    let mut open = journal.history(NS).await.expect("history").open;
+    open.sort_by_key(|intent| intent.id);
+    open
+}
+
+pub async fn records_say_what_they_do_and_the_history_what_is_open(bench: JournalBench) {
+    let before = start(&bench.a).await;
+    let acts = [opening(7), Act::Invalidate, opening(u64::MAX), closing(7)];
+    for act in acts {
+        record(&bench.a, act, 7).await;
+    }
+    let read: Vec<Act> = read_all(&bench.b, before, 2).await.iter().map(|record| record.act).collect();
+    assert_eq!(read, acts);
+    let last = Intent { id: IntentId::new(u64::MAX), ..intent(7) };
+    assert_eq!(open_in(&bench.b).await, [last]);
+}
+
+/// Order 6: one answer gives the head and what is open as of that head, while others open and close.
+pub async fn every_history_agrees_with_the_records_up_to_its_head(bench: JournalBench) {
+    let before = start(&bench.a).await;
+    let writer = Arc::clone(&bench.a);
+    let writing = tokio::spawn(async move {
+        for n in 0..12 {
+            record(&writer, opening(n), n).await;
+            if n % 2 == 1 {
+                record(&writer, closing(n - 1), n - 1).await;
+            }
+        }
+    });
+    let mut histories = Vec::new();
+    while !writing.is_finished() {
+        histories.push(bench.b.history(NS).await.unwrap());
+    }
+    writing.await.unwrap();
+    histories.push(bench.b.history(NS).await.unwrap());
+    let records = read_all(&bench.b, before, 100).await;
+    for history in histories {
+        let mut open = std::collections::BTreeSet::new();
+        for record in records.iter().filter(|record| record.link.position <= history.head.position) {
+            match record.act {
+                Act::Invalidate => {}
+                Act::Open { intent, .. } => drop(open.insert(intent)),
+                Act::Close { intent } => drop(open.remove(&intent)),
+            }
+        }
+        let said: std::collections::BTreeSet<_> = history.open.iter().map(|intent| intent.id).collect();
+        assert_eq!(said, open, "as of {}", history.head);
+    }
+}
+
+pub async fn an_intent_outlives_the_record_that_opened_it_and_a_new_epoch(bench: JournalBench) {
+    record(&bench.a, opening(7), 7).await;
+    for n in 0..bench.records_max * 2 + 300 {
+        append(&bench.a, n).await;
+    }
+    let history = bench.b.history(NS).await.unwrap();
+    assert!(history.oldest.position > 1, "the record that opened it is gone");
+    assert_eq!(history.open, [intent(7)]);
+    bench.a.roll(NS, history.head.epoch).await.unwrap();
+    assert_eq!(open_in(&bench.b).await, [intent(7)]);
+    record(&bench.b, closing(7), 7).await;
+    assert_eq!(open_in(&bench.a).await, []);
+}
+
+pub async fn closing_an_intent_closes_that_one_alone(bench: JournalBench) {
+    // Both of the same target.
+    for n in [1, 2] {
+        bench.a.record(NS, opening(n), &[target(9)], &Cause::default()).await.unwrap();
+    }
+    bench.b.record(NS, closing(1), &[target(9)], &Cause::default()).await.unwrap();
+    let left: Vec<_> = open_in(&bench.a).await.iter().map(|intent| intent.id).collect();
+    assert_eq!(left, [IntentId::new(2)]);
+    let link = record(&bench.b, closing(1), 9).await;
+    assert_eq!(start(&bench.a).await, link, "closing what is not open is a record like any other");
+}
+
+pub async fn an_intent_of_another_namespace_is_not_open_here(bench: JournalBench) {
+    bench.a.record("other", opening(1), &[target(1)], &Cause::default()).await.unwrap();
+    assert_eq!(open_in(&bench.a).await, []);
+    record(&bench.a, closing(1), 1).await;
+    assert_eq!(bench.b.history("other").await.unwrap().open, [intent(1)]);
+}
+
+pub async fn only_so_many_intents_may_be_open(bench: JournalBench) {
+    let max = crate::journal::INTENTS_MAX as u64;
+    let opened = (0..max).map(|n| {
+        let journal = Arc::clone(&bench.a);
+        tokio::spawn(async move { record(&journal, opening(n), n).await })
+    });
+    for task in opened.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    let before = start(&bench.b).await;
+    let error =
+        bench.a.record(NS, opening(max), &[target(1)], &Cause::default()).await.expect_err("too many");
+    assert!(!error.is_indeterminate() && error.to_string().contains(&max.to_string()), "{error}");
+    assert_eq!(start(&bench.b).await, before);
+    record(&bench.b, closing(0), 0).await;
+    record(&bench.a, opening(max), 1).await;
+}
+
+pub async fn an_intent_that_is_open_is_not_opened_again(bench: JournalBench) {
+    record(&bench.a, opening(7), 7).await;
+    let before = start(&bench.b).await;
+    let error = bench.b.record(NS, opening(7), &[target(8)], &Cause::default()).await.expect_err("open");
+    assert!(!error.is_indeterminate() && error.to_string().contains("open"), "{error}");
+    assert_eq!((start(&bench.b).await, open_in(&bench.a).await), (before, vec![intent(7)]));
 }

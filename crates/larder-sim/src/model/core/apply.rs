@@ -97,7 +97,8 @@ impl Core {
 
     /// The floor first: whoever finds a slot gone must find the floor raised.
     fn make_room(&self, node: &mut Node, tag: usize) {
-        let dropped = node.last.iter().enumerate().filter(|(other, _)| *other != tag).map(|(_, last)| *last).max();
+        let dropped =
+            node.last.iter().enumerate().filter(|(other, _)| *other != tag).map(|(_, last)| *last).max();
         let dropped = dropped.unwrap_or_default();
         let floored = node.applier == Applier::Floored
             || self.is(Weakening::FloorNotRaised)

@@ -1,7 +1,7 @@
 //! What the core model promises, and what must happen in it for the promise to mean something.
 
-use super::state::{Applier, At, Reader, Renewal, State};
 use super::Core;
+use super::state::{Applier, At, Reader, Renewal, State};
 use stateright::Property;
 
 impl Core {
@@ -49,10 +49,13 @@ impl Core {
             all.push(Property::always("fresh after return", |core: &Core, state: &State| {
                 core.serving(state).all(|(reader, value)| value >= reader.returned)
             }));
-            all.push(Property::sometimes("a write returns before Δ has passed", |core: &Core, state: &State| {
-                let write = usize::from(state.origin.returned);
-                write > 0 && state.origin.ages[write - 1] < core.bound()
-            }));
+            all.push(Property::sometimes(
+                "a write returns before Δ has passed",
+                |core: &Core, state: &State| {
+                    let write = usize::from(state.origin.returned);
+                    write > 0 && state.origin.ages[write - 1] < core.bound()
+                },
+            ));
         }
         all.extend(self.faults());
         all
@@ -61,19 +64,24 @@ impl Core {
     fn faults(&self) -> Vec<Property<Self>> {
         let mut all = Vec::new();
         if self.sequencer {
-            all.push(Property::sometimes("a renewal waits for a busy sequencer", |_: &Core, state: &State| {
-                state.lock.is_some() && state.nodes.iter().any(|node| node.renewal == Renewal::Noted)
-            }));
+            all.push(Property::sometimes(
+                "a renewal waits for a busy sequencer",
+                |_: &Core, state: &State| {
+                    state.lock.is_some() && state.nodes.iter().any(|node| node.renewal == Renewal::Noted)
+                },
+            ));
         }
         if self.store {
-            all.push(Property::sometimes("the store has what memory has not", |core: &Core, state: &State| {
-                core.store_helps(state)
-            }));
+            all.push(Property::sometimes(
+                "the store has what memory has not",
+                |core: &Core, state: &State| core.store_helps(state),
+            ));
         }
         if self.rollback {
-            all.push(Property::sometimes("a store that was rolled back helps", |core: &Core, state: &State| {
-                state.store.rolled_back && core.store_helps(state)
-            }));
+            all.push(Property::sometimes(
+                "a store that was rolled back helps",
+                |core: &Core, state: &State| state.store.rolled_back && core.store_helps(state),
+            ));
         }
         if self.flights {
             all.push(Property::sometimes("a reader follows another's load", |_: &Core, state: &State| {
@@ -82,9 +90,10 @@ impl Core {
             }));
         }
         if self.transactions {
-            all.push(Property::sometimes("a write succeeds after one was rolled back", |_: &Core, state: &State| {
-                state.origin.aborted && state.origin.acked > 0
-            }));
+            all.push(Property::sometimes(
+                "a write succeeds after one was rolled back",
+                |_: &Core, state: &State| state.origin.aborted && state.origin.acked > 0,
+            ));
         }
         if self.restart {
             all.push(Property::sometimes("a node that restarted serves", |core: &Core, state: &State| {

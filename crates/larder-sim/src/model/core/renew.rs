@@ -1,7 +1,7 @@
 //! How a lease is renewed, and how the sequencer's step turns committed rows into records.
 
-use super::state::{Agent, Renewal, State};
 use super::Core;
+use super::state::{Agent, Renewal, State};
 use crate::model::weakening::Weakening;
 
 impl Core {

@@ -12,10 +12,14 @@ impl Protocol for Core {
                 let nodes: Vec<_> = (0..self.nodes).filter(|at| slow & (1 << at) != 0).map(name).collect();
                 format!("time: a tick passes, the clock of {} misses it", nodes.join(" and "))
             }
-            Action::Open => format!("writer: writes version {}, not yet committed", before.origin.committed + 1),
+            Action::Open => {
+                format!("writer: writes version {}, not yet committed", before.origin.committed + 1)
+            }
             Action::Commit => format!("writer: version {} is committed", after.origin.committed),
             Action::Abort => "writer: rolls back".to_owned(),
-            Action::Acknowledge => format!("writer: is told that version {} is committed", after.origin.acked),
+            Action::Acknowledge => {
+                format!("writer: is told that version {} is committed", after.origin.acked)
+            }
             Action::Return => format!("writer: write(..) of version {} returns", after.origin.returned),
             Action::Other => format!("another process: {}", renewal(before.other, after.other, after.head)),
             Action::Renew(at) => {
@@ -38,9 +42,11 @@ impl Protocol for Core {
     }
 
     fn standing(&self, state: &State) -> String {
-        let serving = self.readers.iter().zip(&state.readers).filter(|(_, reader)| {
-            reader.at == super::At::Ready && reader.lease > 0
-        });
+        let serving = self
+            .readers
+            .iter()
+            .zip(&state.readers)
+            .filter(|(_, reader)| reader.at == super::At::Ready && reader.lease > 0);
         let mut text = format!(
             "{} committed, {} acknowledged, {} returned",
             state.origin.committed, state.origin.acked, state.origin.returned
@@ -62,11 +68,17 @@ impl Core {
         let (old, new) = (&before.nodes[at], &after.nodes[at]);
         let node = name(at);
         match (step, new.applier) {
-            (Apply::Gap, Applier::Lost) => format!("{node}: sees a gap after record {}, revokes its lease", old.applied),
+            (Apply::Gap, Applier::Lost) => {
+                format!("{node}: sees a gap after record {}, revokes its lease", old.applied)
+            }
             (Apply::Gap, _) => format!("{node}: takes record {} for the next", old.applied + 2),
-            (Apply::Fail, Applier::Lost) => format!("{node}: cannot apply record {}, revokes its lease", old.applied + 1),
+            (Apply::Fail, Applier::Lost) => {
+                format!("{node}: cannot apply record {}, revokes its lease", old.applied + 1)
+            }
             (Apply::Fail, _) => format!("{node}: cannot apply record {}, goes on after it", new.applied),
-            (Apply::Next, Applier::Floored) => format!("{node}: has no slot left, raises the floor to {}", new.floor),
+            (Apply::Next, Applier::Floored) => {
+                format!("{node}: has no slot left, raises the floor to {}", new.floor)
+            }
             (Apply::Next, Applier::Dropped) => format!("{node}: drops a slot"),
             (Apply::Next, Applier::Raised) => {
                 let position = old.applied + 1;
@@ -76,7 +88,9 @@ impl Core {
             (Apply::Next, Applier::Answered(head)) => format!("{node}: asks for the head, {head}"),
             (Apply::Next, Applier::Rebased(_)) => format!("{node}: raises its floor to {}", new.floor),
             (Apply::Next, Applier::Emptied(_)) => format!("{node}: empties its slots"),
-            (Apply::Next, _) if old.applied == new.applied => format!("{node}: raises the slot of record {}", new.applied),
+            (Apply::Next, _) if old.applied == new.applied => {
+                format!("{node}: raises the slot of record {}", new.applied)
+            }
             (Apply::Next, _) => format!("{node}: has applied up to {}", new.applied),
         }
     }
@@ -84,7 +98,11 @@ impl Core {
     fn tell_read(&self, before: &State, who: usize, step: Read, after: &State) -> String {
         let (old, new) = (&before.readers[who], &after.readers[who]);
         let home = usize::from(self.readers[who]);
-        let missed = if old.at != super::At::Ready && matches!(new.at, super::At::Idle | super::At::Missed) { ": a miss" } else { "" };
+        let missed = if old.at != super::At::Ready && matches!(new.at, super::At::Idle | super::At::Missed) {
+            ": a miss"
+        } else {
+            ""
+        };
         let what = match step {
             Read::Lease if old.at == super::At::Idle => format!(
                 "begins to read, nothing older than version {} is allowed; loads the lease, {} ticks are left",
@@ -101,14 +119,22 @@ impl Core {
             Read::Applied => format!("sees that {} is applied", before.nodes[home].applied),
             Read::Slots => format!("compares the slot of its tag{missed}"),
             Read::Floor => format!("compares the floor, {}{missed}", before.nodes[home].floor),
-            Read::Store => format!("finds {} in the store and puts it into memory as {}", entry(before.store.now), entry(new.entry)),
+            Read::Store => format!(
+                "finds {} in the store and puts it into memory as {}",
+                entry(before.store.now),
+                entry(new.entry)
+            ),
             Read::Follow => "waits for another's load".to_owned(),
             Read::Stamp => format!("stamps its load with {}", before.nodes[home].applied),
             Read::Snapshot => format!("loads version {} from the origin", before.origin.committed),
-            Read::SnapshotInside => format!("loads uncommitted version {} inside the transaction", before.origin.committed + 1),
+            Read::SnapshotInside => {
+                format!("loads uncommitted version {} inside the transaction", before.origin.committed + 1)
+            }
             Read::Fill => format!("puts {} into memory", entry(old.entry)),
             Read::FillStore => format!("puts {} into the store", entry(old.entry)),
-            Read::Done if old.lease > 0 => format!("serves version {}", old.entry.map_or(0, |entry| entry.value)),
+            Read::Done if old.lease > 0 => {
+                format!("serves version {}", old.entry.map_or(0, |entry| entry.value))
+            }
             Read::Done => "finds the lease lapsed, begins again".to_owned(),
         };
         format!("reader {} at {}: {what}", who + 1, name(home))
@@ -126,10 +152,14 @@ fn entry(entry: Option<Entry>) -> String {
 fn renewal(before: Renewal, after: Renewal, head: u8) -> String {
     match (before, after) {
         (_, Renewal::Noted) => "notes the time".to_owned(),
-        (_, Renewal::Peeked { rows, head }) => format!("sees {rows} committed and head {head}, without the lock"),
+        (_, Renewal::Peeked { rows, head }) => {
+            format!("sees {rows} committed and head {head}, without the lock")
+        }
         (_, Renewal::Overtaken { .. } | Renewal::Locked) => "takes the sequencer's lock".to_owned(),
         (_, Renewal::Viewed(rows)) => format!("sees {rows} committed"),
-        (Renewal::Noted, Renewal::Sequenced) => "finds the sequencer's lock busy and skips the step".to_owned(),
+        (Renewal::Noted, Renewal::Sequenced) => {
+            "finds the sequencer's lock busy and skips the step".to_owned()
+        }
         (_, Renewal::Sequenced | Renewal::Idle) => format!("sequences up to {head} and lets the lock go"),
         (_, Renewal::Asked(goal)) => format!("is told the head, {goal}"),
         (_, Renewal::Replied(_)) => "reads the clock again".to_owned(),

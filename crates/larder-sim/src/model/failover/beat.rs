@@ -1,7 +1,7 @@
 //! How nodes follow the journal across a failover: apply, beat, roll, adopt.
 
-use super::state::{Chain, Node, Renewal, Server, State};
 use super::Failover;
+use super::state::{Chain, Node, Renewal, Server, State};
 use crate::model::weakening::Weakening;
 
 impl Failover {
@@ -73,7 +73,6 @@ impl Failover {
             distrust(node, server.epoch);
         }
     }
-
 
     /// Whether the newest links this node knows, applied or its own, are in the server's history.
     pub(super) fn agrees(&self, node: &Node, server: &Server) -> bool {

@@ -136,7 +136,9 @@ impl Failover {
         let cut = |server: Server, count: u8| Server { records: server.records.first(count), ..server };
         let server = match action {
             Action::Lose(count) if count < state.server.records.len() => cut(state.server, count),
-            Action::Return(count) if state.old.epoch > 0 && count <= state.old.records.len() => cut(state.old, count),
+            Action::Return(count) if state.old.epoch > 0 && count <= state.old.records.len() => {
+                cut(state.old, count)
+            }
             Action::Empty if state.server.epoch > 0 => Server::default(),
             _ => return None,
         };
@@ -181,9 +183,8 @@ impl Failover {
 
     fn read(&self, state: &mut State) -> Option<()> {
         let node = &state.nodes[0];
-        let counts = |write: u8| {
-            state.ages[usize::from(write - 1)] >= self.delta && state.ghosts & (1 << write) == 0
-        };
+        let counts =
+            |write: u8| state.ages[usize::from(write - 1)] >= self.delta && state.ghosts & (1 << write) == 0;
         let due = (1..=state.written).rev().find(|write| counts(*write)).unwrap_or_default();
         let reader = &mut state.reader;
         match reader.at {
@@ -286,29 +287,31 @@ impl Model for Failover {
                 let reader = &state.reader;
                 reader.at != At::Ready || reader.entry.is_some_and(|entry| entry.value >= reader.due)
             }),
-            Property::always("a lost record that was known is noticed within a beat", |_: &Self, state: &State| {
-                !state.fooled
-            }),
+            Property::always(
+                "a lost record that was known is noticed within a beat",
+                |_: &Self, state: &State| !state.fooled,
+            ),
             Property::sometimes("a hit serves what is newest after a failover", |_: &Self, state: &State| {
                 let newest = |entry: Entry| entry.value > 0 && entry.value == state.version;
                 state.failovers > 0 && state.reader.at == At::Ready && state.reader.entry.is_some_and(newest)
             }),
             Property::sometimes("a hit is stale inside the bound", |_: &Self, state: &State| {
-                state.reader.at == At::Ready && state.reader.entry.is_some_and(|entry| entry.value < state.version)
+                state.reader.at == At::Ready
+                    && state.reader.entry.is_some_and(|entry| entry.value < state.version)
             }),
             Property::sometimes("both nodes follow a new epoch", |_: &Self, state: &State| {
                 state.nodes.iter().all(|node| node.epoch > 1 && node.epoch == state.server.epoch)
             }),
         ];
-        if !self.one_writer {
+        if self.writes > 1 && !self.one_writer {
             all.push(Property::sometimes("a position is handed out again", |_: &Self, state: &State| {
-                    let [a, _] = &state.nodes;
-                    let position = a.applied();
-                    position > 0
-                        && a.epoch == state.server.epoch
-                        && state.server.records.nonce(position) > 0
-                        && !state.server.records.holds(position, a.chain.nonce(position))
-                }));
+                let [a, _] = &state.nodes;
+                let position = a.applied();
+                position > 0
+                    && a.epoch == state.server.epoch
+                    && state.server.records.nonce(position) > 0
+                    && !state.server.records.holds(position, a.chain.nonce(position))
+            }));
         }
         if self.empty {
             all.push(Property::sometimes("a server comes back empty", |_: &Self, state: &State| {

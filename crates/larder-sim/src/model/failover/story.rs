@@ -8,14 +8,18 @@ impl Protocol for Failover {
     fn tell(&self, before: &State, action: Action, after: &State) -> String {
         match action {
             Action::Tick => "time: a tick passes".to_owned(),
-            Action::Write(by) => format!("node {}: version {} is committed at the origin", name(by), after.version),
+            Action::Write(by) => {
+                format!("node {}: version {} is committed at the origin", name(by), after.version)
+            }
             Action::Append => format!(
                 "journal: write {} is record {} of epoch {}, acknowledged",
                 after.written,
                 after.server.records.len(),
                 after.server.epoch
             ),
-            Action::Lose(_) | Action::Return(_) | Action::Empty => format!("failover: the server has {}", server(&after.server)),
+            Action::Lose(_) | Action::Return(_) | Action::Empty => {
+                format!("failover: the server has {}", server(&after.server))
+            }
             Action::Apply(at) => {
                 let node = &after.nodes[usize::from(at)];
                 if node.raised > 0 {
@@ -37,17 +41,29 @@ impl Protocol for Failover {
             Action::Load(at) => match after.load {
                 Some(load) if load.value.is_none() => {
                     let stamp = load.stamp;
-                    format!("node {}: stamps a load with {} of epoch {}", name(at), stamp.position, stamp.epoch)
+                    format!(
+                        "node {}: stamps a load with {} of epoch {}",
+                        name(at),
+                        stamp.position,
+                        stamp.epoch
+                    )
                 }
                 Some(_) => format!("node {}: loads version {}", name(at), after.version),
-                None => format!("node {}: puts {} into the store", name(at), after.store.map_or(String::new(), entry)),
+                None => format!(
+                    "node {}: puts {} into the store",
+                    name(at),
+                    after.store.map_or(String::new(), entry)
+                ),
             },
-            Action::Foreign => format!("a foreign program: puts version {} into the store, without a stamp", after.version),
+            Action::Foreign => {
+                format!("a foreign program: puts version {} into the store, without a stamp", after.version)
+            }
         }
     }
 
     fn standing(&self, state: &State) -> String {
-        let mut text = format!("version {} is at the origin; the server has {}", state.version, server(&state.server));
+        let mut text =
+            format!("version {} is at the origin; the server has {}", state.version, server(&state.server));
         if state.fooled {
             text += "; a node was told that all is well, and knows a record that the server has lost";
         }
@@ -85,7 +101,8 @@ fn name(at: u8) -> &'static str {
 }
 
 fn server(server: &Server) -> String {
-    let nonces: Vec<_> = (1..=server.records.len()).map(|at| format!("write {}", server.records.nonce(at))).collect();
+    let nonces: Vec<_> =
+        (1..=server.records.len()).map(|at| format!("write {}", server.records.nonce(at))).collect();
     match (server.epoch, nonces.is_empty()) {
         (0, _) => "nothing at all".to_owned(),
         (epoch, true) => format!("epoch {epoch} without records"),

@@ -3,9 +3,9 @@
 //! Shared by the journal's writer thread and by the outbox, on the application's own connection.
 
 use super::schema::{self, Fault};
-use crate::journal::limits::{RECORDS_MAX_DEFAULT, random_epoch, random_nonce};
+use crate::journal::limits::{INTENTS_MAX, RECORDS_MAX_DEFAULT, random_epoch, random_nonce};
 use crate::sqlite::if_there;
-use larder_core::{Epoch, Link};
+use larder_core::{Act, Epoch, IntentId, Link};
 use rusqlite::{Connection, params};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,8 +24,13 @@ RETURNING epoch, position, oldest_position,
 
 // A row may be there already only when someone tampered with the head; the head decides.
 const INSERT: &str = "
-INSERT OR REPLACE INTO main.larder_journal(namespace, position, nonce, targets, cause, at_ms)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+INSERT OR REPLACE INTO main.larder_journal(namespace, position, nonce, targets, cause, at_ms, kind, intent, lasts_ms)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+
+const OPEN: &str = "
+INSERT INTO main.larder_intents(namespace, intent, lasts_ms, targets) VALUES (?1, ?2, ?3, ?4)";
+
+const CLOSE: &str = "DELETE FROM main.larder_intents WHERE namespace = ?1 AND intent = ?2";
 
 const CREATE_HEAD: &str = "
 INSERT INTO main.larder_head(namespace, epoch, position, nonce, oldest_position, oldest_nonce)
@@ -58,6 +63,7 @@ struct Advanced {
 pub(crate) fn append(
     connection: &Connection,
     namespace: &str,
+    act: Act,
     targets: &[u8],
     cause: &str,
 ) -> Result<Link, Fault> {
@@ -72,18 +78,46 @@ pub(crate) fn append(
         }
     };
     schema::check_version(head.version)?;
+    if !schema::is_current(head.version) {
+        schema::ensure(connection)?;
+    }
+    let (kind, intent, lasts_ms) = act.to_numbers();
+    let (intent, lasts_ms) = (intent.cast_signed(), i64::try_from(lasts_ms).unwrap_or(i64::MAX));
     connection.prepare_cached(INSERT)?.execute(params![
         namespace,
         head.position,
         nonce.cast_signed(),
         targets,
         cause,
-        now_ms()
+        now_ms(),
+        kind,
+        intent,
+        lasts_ms
     ])?;
+    match act {
+        Act::Invalidate => {}
+        Act::Open { .. } => {
+            connection.prepare_cached(OPEN)?.execute(params![namespace, intent, lasts_ms, targets])?;
+        }
+        Act::Close { .. } => {
+            connection.prepare_cached(CLOSE)?.execute(params![namespace, intent])?;
+        }
+    }
     if head.position % TRIM_EVERY == 0 {
         trim(connection, namespace, &head)?;
     }
     Ok(Link { epoch: head.epoch, position: head.position.cast_unsigned(), nonce })
+}
+
+/// Whether this intent may be opened. Reads: for a transaction that holds the write lock.
+pub(super) fn may_open(connection: &Connection, namespace: &str, intent: IntentId) -> Result<bool, Fault> {
+    let sql = "SELECT count(*), ifnull(max(intent = ?2), 0) FROM main.larder_intents WHERE namespace = ?1";
+    let found = connection.prepare_cached(sql).and_then(|mut statement| {
+        let parameters = params![namespace, intent.get().cast_signed()];
+        statement.query_row(parameters, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)))
+    });
+    let (open, is_open) = if_there(found)?.unwrap_or((0, false));
+    Ok(open < INTENTS_MAX as i64 && !is_open)
 }
 
 /// The head of a namespace, which is created when there is none.

@@ -6,7 +6,7 @@ use super::writer::{Nudge, Request, Work, Writer};
 use crate::journal::limits;
 use crate::sqlite::{DatabaseFile, Slot, Worker};
 use larder_core::port::{BoxFuture, History, Journal, JournalError, Page};
-use larder_core::{Cause, Epoch, Link, Target};
+use larder_core::{Act, Cause, Epoch, Link, Target};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
@@ -256,14 +256,16 @@ impl Journal for SqliteJournal {
         Box::pin(self.ask(move |reply| Question::Read { namespace, after, limit, reply }))
     }
 
-    fn append<'a>(
+    fn record<'a>(
         &'a self,
         namespace: &'a str,
+        act: Act,
         targets: &'a [Target],
         cause: &'a Cause,
     ) -> BoxFuture<'a, Result<Link, JournalError>> {
         Box::pin(async move {
-            let work = Work::Append { targets: limits::encode(targets)?, cause: cause.as_str().to_owned() };
+            let work =
+                Work::Append { act, targets: limits::encode(targets)?, cause: cause.as_str().to_owned() };
             self.write(namespace, work).await
         })
     }

@@ -1,7 +1,7 @@
 //! The journal's tables in the application's database, and what may be wrong with them.
 //!
-//! `larder_head` holds one row per namespace, `larder_journal` the records after `oldest`, `larder_settings` the
-//! schema's version and the retention. Plain tables, no triggers and nothing a SQLite from 2015 cannot read,
+//! `larder_head` holds one row per namespace, `larder_journal` the records after `oldest`, `larder_intents` the intents
+//! that are open, `larder_settings` the schema's version and the retention. Plain tables, no triggers and nothing a SQLite from 2015 cannot read,
 //! since the file belongs to the application.
 
 use crate::sqlite::if_there;
@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use std::fmt;
 
 /// The version of the tables this code reads and writes.
-pub(super) const SCHEMA_VERSION: i64 = 1;
+pub(super) const SCHEMA_VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS main.larder_settings(
@@ -31,8 +31,25 @@ CREATE TABLE IF NOT EXISTS main.larder_journal(
     targets BLOB NOT NULL,
     cause TEXT NOT NULL,
     at_ms INTEGER NOT NULL,
+    kind INTEGER NOT NULL DEFAULT 0,
+    intent INTEGER NOT NULL DEFAULT 0,
+    lasts_ms INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (namespace, position)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS main.larder_intents(
+    namespace TEXT NOT NULL,
+    intent INTEGER NOT NULL,
+    lasts_ms INTEGER NOT NULL,
+    targets BLOB NOT NULL,
+    PRIMARY KEY (namespace, intent)
+) WITHOUT ROWID;
+";
+
+/// What version 1 lacks, besides a table. Its records are all invalidations, which the defaults say.
+const FROM_VERSION_1: &str = "
+ALTER TABLE main.larder_journal ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE main.larder_journal ADD COLUMN intent INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE main.larder_journal ADD COLUMN lasts_ms INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// What can go wrong with the tables.
@@ -91,12 +108,17 @@ impl From<getrandom::Error> for Fault {
     }
 }
 
-/// Refuses tables of a newer version; `None`, where there are none yet, is fine.
+/// Refuses tables of a newer version; older ones, and `None`, where there are none yet, are fine.
 pub(super) fn check_version(found: Option<i64>) -> Result<(), Fault> {
     match found {
         Some(found) if found > SCHEMA_VERSION => Err(Fault::Newer { found }),
         _ => Ok(()),
     }
+}
+
+/// Whether tables of this version can be read and written as they are.
+pub(super) fn is_current(found: Option<i64>) -> bool {
+    found == Some(SCHEMA_VERSION)
 }
 
 /// The version the file records; `None` when it has no tables of ours.
@@ -105,13 +127,18 @@ pub(super) fn version(connection: &Connection) -> Result<Option<i64>, Fault> {
     Ok(if_there(connection.query_row(sql, [], |row| row.get(0)))?)
 }
 
-/// Creates what is missing. Runs inside the caller's transaction; doing it again changes nothing.
+/// Creates what is missing, and brings tables of an older version up to date. Runs inside the caller's transaction;
+/// doing it again changes nothing.
 pub(super) fn ensure(connection: &Connection) -> Result<(), Fault> {
     let found = version(connection)?;
     check_version(found)?;
+    let is_there = "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = 'larder_journal'";
+    if found == Some(1) && connection.query_row(is_there, [], |row| row.get::<_, i64>(0))? == 1 {
+        connection.execute_batch(FROM_VERSION_1)?;
+    }
     connection.execute_batch(TABLES)?;
-    if found.is_none() {
-        let sql = "INSERT OR IGNORE INTO main.larder_settings(name, value) VALUES ('schema', ?1)";
+    if !is_current(found) {
+        let sql = "INSERT OR REPLACE INTO main.larder_settings(name, value) VALUES ('schema', ?1)";
         connection.execute(sql, [SCHEMA_VERSION])?;
     }
     Ok(())
@@ -122,8 +149,9 @@ pub(super) fn is_complete(connection: &Connection) -> Result<bool, Fault> {
     let found = version(connection)?;
     check_version(found)?;
     let sql = "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name IN ('larder_head', \
-               'larder_journal')";
-    Ok(found.is_some() && connection.query_row(sql, [], |row| row.get::<_, i64>(0))? == 2)
+               'larder_journal', 'larder_intents')";
+    let tables: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    Ok(is_current(found) && tables == 3)
 }
 
 /// Records how many records of each namespace are to be kept, unless the file says so already.

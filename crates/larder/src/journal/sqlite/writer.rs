@@ -2,12 +2,13 @@
 //!
 //! Requests that wait while one transaction runs share the next, and its fate.
 
-use super::append::{append, head_or_create, roll};
+use super::append::{append, head_or_create, may_open, roll};
 use super::handle::Signals;
 use super::schema::{self, Fault};
+use crate::journal::limits;
 use crate::sqlite::{DatabaseFile, Live, Slot, begin_immediate, is_busy};
 use larder_core::port::JournalError;
-use larder_core::{Epoch, Link};
+use larder_core::{Act, Epoch, Link};
 use rusqlite::Connection;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +39,7 @@ impl Nudge {
 
 /// Each answers with a link: the record's place, or the head.
 pub(super) enum Work {
-    Append { targets: Vec<u8>, cause: String },
+    Append { act: Act, targets: Vec<u8>, cause: String },
     Create,
     Roll { seen: Epoch },
 }
@@ -91,7 +92,7 @@ impl Writer {
         }
         for (i, request) in batch.into_iter().enumerate() {
             let answer = match &outcome {
-                Ok(links) => links.get(i).copied().ok_or_else(|| JournalError::refused("no answer")),
+                Ok(links) => links.get(i).copied().flatten().ok_or_else(limits::not_opened),
                 Err(Failure::Failed(e)) => {
                     Err(JournalError::failed(format!("writing failed: {e}"), Arc::clone(e)))
                 }
@@ -105,7 +106,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, batch: &[Request]) -> Result<Vec<Link>, Failure> {
+    fn write(&mut self, batch: &[Request]) -> Result<Vec<Option<Link>>, Failure> {
         let reopen = || open(&self.file, false, self.busy_wait, &self.signals, None);
         let connection = self.slot.current(reopen).map_err(Failure::failed)?;
         let outcome = transact(connection, batch, self.busy_wait, &self.signals);
@@ -152,9 +153,9 @@ fn transact(
     batch: &[Request],
     busy_wait: Duration,
     signals: &Signals,
-) -> Result<Vec<Link>, Failure> {
+) -> Result<Vec<Option<Link>>, Failure> {
     begin_immediate(connection, busy_wait, &signals.closing).map_err(|e| Failure::failed(e.into()))?;
-    let links: Result<Vec<Link>, Fault> =
+    let links: Result<Vec<Option<Link>>, Fault> =
         batch.iter().map(|request| request.work.execute(connection, &request.namespace)).collect();
     let links = links.map_err(Failure::failed)?;
     match connection.execute_batch("COMMIT") {
@@ -166,9 +167,15 @@ fn transact(
 }
 
 impl Work {
-    fn execute(&self, connection: &Connection, namespace: &str) -> Result<Link, Fault> {
-        match self {
-            Work::Append { targets, cause } => append(connection, namespace, targets, cause),
+    /// `None` when an intent may not be opened: nothing of this request was written, and the others go on.
+    fn execute(&self, connection: &Connection, namespace: &str) -> Result<Option<Link>, Fault> {
+        let link = match self {
+            Work::Append { act: Act::Open { intent, .. }, .. }
+                if !may_open(connection, namespace, *intent)? =>
+            {
+                return Ok(None);
+            }
+            Work::Append { act, targets, cause } => append(connection, namespace, *act, targets, cause),
             Work::Create => head_or_create(connection, namespace),
             Work::Roll { seen } => {
                 // A file restored from before the journal's time has no tables.
@@ -176,6 +183,7 @@ impl Work {
                 roll(connection, namespace, *seen)?;
                 head_or_create(connection, namespace)
             }
-        }
+        };
+        link.map(Some)
     }
 }

@@ -1,0 +1,159 @@
+//! The journal's authority, and one node's port to it.
+//!
+//! It lives beside the data, as on Postgres: an outbox row is written in the data's transaction, durable before it is
+//! visible; a sequencer step, under a lock that one session holds at a time, moves visible rows into the journal with dense
+//! positions; reading the journal runs that step first. Appending without an outbox writes the record directly.
+//! May: refuse, hang, lose the answer, be slow, forget old records, lose its newest records (as Redis does when it
+//! fails over). Never: two records at one position of one history.
+
+mod authority;
+mod outbox;
+
+pub(crate) use authority::Authority;
+
+use crate::fault::Fault;
+use crate::sched::{MS, NodeRuntime, SECOND};
+use crate::world::{Service, World};
+use larder_core::port::{BoxFuture, History, Journal, JournalError, Page};
+use larder_core::{Act, Cause, Epoch, Link, Target, seeded_bug};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// One node's way to the journal.
+pub(crate) struct JournalPort {
+    world: World,
+    rt: NodeRuntime,
+    hint: Arc<Notify>,
+}
+
+/// The sequencer's lock, for as long as its session lives.
+struct Turn(World);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.authority().is_sequencing = false;
+    }
+}
+
+impl JournalPort {
+    pub(crate) fn new(world: &World, rt: &NodeRuntime) -> Self {
+        JournalPort { world: world.clone(), rt: rt.clone(), hint: world.listen() }
+    }
+
+    /// To the journal; it may refuse, dawdle or never answer.
+    async fn ask(&self) -> Result<(), JournalError> {
+        let world = &self.world;
+        world.travel(&self.rt, Service::Journal).await.map_err(|e| JournalError::failed("cut off", e))?;
+        if world.strikes(Fault::JournalError, 0.02) {
+            return Err(JournalError::failed("the journal refused", "simulated"));
+        }
+        if world.strikes(Fault::JournalHang, 0.005) {
+            world.sim().sleep(std::time::Duration::from_secs(60)).await;
+        }
+        if world.strikes(Fault::JournalSlow, 0.05) {
+            world.sim().delay(10 * MS, 2 * SECOND).await;
+        }
+        Ok(())
+    }
+
+    /// Back from the journal.
+    async fn answer(&self) -> Result<(), JournalError> {
+        if self.world.strikes(Fault::JournalLostAnswer, 0.03) {
+            return Err(JournalError::indeterminate("the answer was lost", "simulated"));
+        }
+        let back = self.world.travel(&self.rt, Service::Journal).await;
+        back.map_err(|e| JournalError::indeterminate("the answer was lost", e))
+    }
+
+    /// Moves what is visible in the outbox into the journal.
+    async fn sequence(&self) {
+        let world = &self.world;
+        if world.authority().outbox_is_empty() {
+            return;
+        }
+        let early =
+            seeded_bug!("sequencer_snapshot_before_lock").then(|| world.authority().outbox_snapshot());
+        let turn = loop {
+            if world.authority().take_turn() {
+                break Turn(world.clone());
+            }
+            if seeded_bug!("sequencer_skips_busy_lock") {
+                return;
+            }
+            world.sim().delay(MS / 10, MS).await;
+        };
+        let snapshot = match early {
+            Some(early) => early,
+            None => world.authority().outbox_snapshot(),
+        };
+        world.sim().delay(1000, MS / 2).await;
+        let moved = world.authority().sequence(&snapshot, world.sim());
+        drop(turn);
+        if moved > 0 {
+            world.note(self.rt.node, || format!("sequencer moves {moved} records"));
+            world.hint_all();
+        }
+    }
+}
+
+impl Journal for JournalPort {
+    fn history<'a>(&'a self, _namespace: &'a str) -> BoxFuture<'a, Result<History, JournalError>> {
+        Box::pin(async move {
+            self.ask().await?;
+            self.sequence().await;
+            let history = self.world.authority().history();
+            self.answer().await?;
+            Ok(history)
+        })
+    }
+
+    fn read<'a>(
+        &'a self,
+        _namespace: &'a str,
+        after: Link,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, JournalError>> {
+        Box::pin(async move {
+            self.ask().await?;
+            self.sequence().await;
+            let page = self.world.authority().page(after, limit);
+            self.answer().await?;
+            page
+        })
+    }
+
+    fn record<'a>(
+        &'a self,
+        _namespace: &'a str,
+        act: Act,
+        targets: &'a [Target],
+        cause: &'a Cause,
+    ) -> BoxFuture<'a, Result<Link, JournalError>> {
+        Box::pin(async move {
+            self.ask().await?;
+            let link = self.world.authority().append(act, targets.to_vec(), cause.clone(), self.world.sim());
+            self.world.note(self.rt.node, || format!("appends {}: {act:?} {targets:?}", link.position));
+            self.world.hint_all();
+            self.answer().await?;
+            Ok(link)
+        })
+    }
+
+    fn roll<'a>(&'a self, _namespace: &'a str, seen: Epoch) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move {
+            self.ask().await?;
+            let rolled = self.world.authority().roll(seen, self.world.sim());
+            self.world.note(self.rt.node, || format!("asks for another epoch: {rolled}"));
+            self.world.hint_all();
+            self.answer().await
+        })
+    }
+
+    fn changed<'a>(&'a self, _namespace: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(self.hint.notified())
+    }
+
+    fn name(&self) -> &'static str {
+        "simulated"
+    }
+}

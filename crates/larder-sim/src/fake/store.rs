@@ -1,0 +1,195 @@
+//! The store that all nodes share, as Redis behaves on bad days, and one node's port to it.
+//!
+//! May: lose, evict, delay and repeat writes, go back to any state it had, split in two, answer slowly, wrongly or never,
+//! hand out damaged bytes or those of another key. Never: anything else; what it holds was once written.
+
+use crate::fault::Fault;
+use crate::sched::{MS, NodeRuntime, SECOND, Time};
+use crate::world::{Service, World};
+use larder_core::port::{BoxFuture, Store, StoreError, Stored};
+use std::collections::{BTreeMap, VecDeque};
+
+/// What can be undone: enough for a dump from some minutes ago.
+const UNDO_MAX: usize = 20_000;
+
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What the store holds; two halves while it is split.
+#[derive(Default)]
+pub(crate) struct Payloads {
+    halves: [Rows; 2],
+    is_split: bool,
+    undo: VecDeque<(Time, Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl Payloads {
+    fn rows(&mut self, side: usize) -> &mut Rows {
+        let side = if self.is_split { side % 2 } else { 0 };
+        &mut self.halves[side]
+    }
+
+    fn set(&mut self, side: usize, key: Vec<u8>, bytes: Option<Vec<u8>>, now: Time) {
+        let rows = self.rows(side);
+        let old = match bytes {
+            Some(bytes) => rows.insert(key.clone(), bytes),
+            None => rows.remove(&key),
+        };
+        self.undo.push_back((now, key, old));
+        if self.undo.len() > UNDO_MAX {
+            self.undo.pop_front();
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.halves[0].len()
+    }
+
+    /// Everything is gone.
+    pub(crate) fn wipe(&mut self) {
+        self.halves[0].clear();
+        self.undo.clear();
+    }
+
+    /// Back to how it was then.
+    pub(crate) fn roll_back(&mut self, then: Time) {
+        while let Some((_, key, old)) = self.undo.pop_back_if(|(at, _, _)| *at > then) {
+            match old {
+                Some(bytes) => self.halves[0].insert(key, bytes),
+                None => self.halves[0].remove(&key),
+            };
+        }
+    }
+
+    /// Both halves go on, each for the nodes on its side.
+    pub(crate) fn split(&mut self) {
+        self.halves[1] = self.halves[0].clone();
+        self.is_split = true;
+        self.undo.clear();
+    }
+
+    /// One half wins.
+    pub(crate) fn join(&mut self, winner: usize) {
+        if winner == 1 {
+            self.halves.swap(0, 1);
+        }
+        self.halves[1].clear();
+        self.is_split = false;
+        self.undo.clear();
+    }
+
+    pub(crate) fn evict(&mut self, at: usize) {
+        let key = self.halves[0].keys().nth(at % self.halves[0].len().max(1)).cloned();
+        if let Some(key) = key {
+            self.halves[0].remove(&key);
+        }
+    }
+}
+
+/// One node's way to the store.
+pub(crate) struct StorePort {
+    world: World,
+    rt: NodeRuntime,
+}
+
+impl StorePort {
+    pub(crate) fn new(world: &World, rt: &NodeRuntime) -> Self {
+        StorePort { world: world.clone(), rt: rt.clone() }
+    }
+
+    async fn ask(&self) -> Result<(), StoreError> {
+        let world = &self.world;
+        world.travel(&self.rt, Service::Store).await.map_err(|e| StoreError::new("cut off", e))?;
+        if world.strikes(Fault::StoreError, 0.02) {
+            return Err(StoreError::new("the store refused", "simulated"));
+        }
+        if world.strikes(Fault::StoreHang, 0.003) {
+            world.sim().sleep(std::time::Duration::from_secs(60)).await;
+        }
+        if world.strikes(Fault::StoreSlow, 0.02) {
+            world.sim().delay(5 * MS, 3 * SECOND).await;
+        }
+        Ok(())
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let world = &self.world;
+        let mut payloads = world.payloads();
+        let rows = payloads.rows(self.rt.node.index());
+        let mut bytes = rows.get(key).cloned()?;
+        if world.strikes(Fault::StoreSwap, 0.01) {
+            let at = world.sim().draw(|rng| rng.usize(..rows.len()));
+            bytes = rows.values().nth(at).cloned()?;
+        }
+        if world.strikes(Fault::StoreDamage, 0.01) {
+            let at = world.sim().draw(|rng| rng.usize(..bytes.len().max(1)));
+            match bytes.get_mut(at) {
+                Some(byte) => *byte ^= 0x10,
+                None => bytes.push(0),
+            }
+        }
+        Some(bytes)
+    }
+
+    /// Writes, unless that is lost; once more later, when it is repeated.
+    fn set(&self, key: Vec<u8>, bytes: Option<Vec<u8>>) {
+        let (world, side) = (&self.world, self.rt.node.index());
+        if world.strikes(Fault::StoreLose, 0.05) {
+            return;
+        }
+        let now = world.sim().now();
+        if world.strikes(Fault::StoreDuplicate, 0.05) {
+            let (world, key, bytes) = (world.clone(), key.clone(), bytes.clone());
+            world.clone().sim().spawn_world(async move {
+                world.sim().delay(MS, 20 * SECOND).await;
+                let now = world.sim().now();
+                world.payloads().set(side, key, bytes, now);
+            });
+        }
+        world.payloads().set(side, key, bytes, now);
+    }
+}
+
+impl Store for StorePort {
+    fn get_many<'a>(
+        &'a self,
+        keys: &'a [Vec<u8>],
+    ) -> BoxFuture<'a, Result<Vec<Option<Vec<u8>>>, StoreError>> {
+        Box::pin(async move {
+            self.ask().await?;
+            let rows = keys.iter().map(|key| self.get(key)).collect();
+            self.world.travel(&self.rt, Service::Store).await.map_err(|e| StoreError::new("cut off", e))?;
+            Ok(rows)
+        })
+    }
+
+    fn put_many(&self, entries: Vec<Stored>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.ask().await?;
+            for entry in entries {
+                self.set(entry.key, Some(entry.bytes));
+            }
+            Ok(())
+        })
+    }
+
+    fn remove_many<'a>(&'a self, keys: &'a [Vec<u8>]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.ask().await?;
+            for key in keys {
+                self.set(key.clone(), None);
+            }
+            Ok(())
+        })
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Result<(u64, u64), StoreError>> {
+        Box::pin(async move {
+            self.ask().await?;
+            Ok((self.world.payloads().len() as u64, 0))
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        "simulated"
+    }
+}

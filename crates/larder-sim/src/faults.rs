@@ -1,0 +1,275 @@
+//! What goes wrong by itself: tasks of the world that strike now and then until it is healed.
+
+use crate::app;
+use crate::fake::RowId;
+use crate::fault::Fault;
+use crate::node::{Node, REGIONS};
+use crate::options::REPLICA_LAG_MAX;
+use crate::sched::{MS, NodeId, NodeRuntime, SECOND};
+use crate::world::{Service, World};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The nodes there are, by place.
+#[derive(Clone, Default)]
+pub(crate) struct Cluster(Arc<Mutex<BTreeMap<NodeId, Option<Node>>>>);
+
+impl Cluster {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Option<Node>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        self.lock().keys().copied().collect()
+    }
+
+    /// The present lives of all nodes that have started.
+    pub(crate) fn lives(&self) -> Vec<Node> {
+        self.lock().values().flatten().cloned().collect()
+    }
+
+    /// A new node at work.
+    pub(crate) fn add(&self, world: &World) {
+        let sim = world.sim();
+        let shown = sim.draw(|rng| rng.u64(SECOND..1_000_000 * SECOND));
+        let node = sim.add_node(shown);
+        self.lock().insert(node, None);
+        start(world, self, NodeRuntime { sim: sim.clone(), node, life: 0 });
+    }
+
+    fn any(&self, world: &World) -> Option<NodeId> {
+        let nodes = self.nodes();
+        (!nodes.is_empty()).then(|| nodes[world.sim().draw(|rng| rng.usize(..nodes.len()))])
+    }
+}
+
+/// Starts a life of a node: its cache, its users, and its part in the last look.
+pub(crate) fn start(world: &World, cluster: &Cluster, rt: NodeRuntime) {
+    world.note(rt.node, || format!("starts, life {}", rt.life));
+    let (world, starting, cluster) = (world.clone(), rt.clone(), cluster.clone());
+    rt.spawn(async move {
+        match Node::start(&world, &starting).await {
+            Ok(node) => {
+                cluster.lock().insert(starting.node, Some(node.clone()));
+                starting.spawn(app::users(node.clone(), cluster));
+                starting.spawn(last_look(node));
+            }
+            Err(error) => {
+                let (now, what) = (world.sim().now(), error.to_string());
+                world.oracle().violation("a node starts", now, starting.node, None, what);
+            }
+        }
+    });
+}
+
+/// When everything has been well for long enough, this node must serve the newest of everything; and after that from
+/// memory again.
+async fn last_look(node: Node) {
+    let world = node.world.clone();
+    let options = world.options();
+    let at = options.last_look_at();
+    world.sim().sleep(std::time::Duration::from_nanos(at.saturating_sub(world.sim().now()))).await;
+    world.oracle().settle(&world.database(), world.sim().now());
+    app::sweep(&node).await;
+    let (hits, reads) = app::sweep(&node).await;
+    let mut oracle = world.oracle();
+    oracle.looked_last(node.rt.node);
+    if options.memory_kib >= 512 && options.ttl_ms >= 5000 && hits * 10 < reads * 8 {
+        let what = format!("{hits} hits of {reads} reads");
+        oracle.violation("the hit rate recovers", world.sim().now(), node.rt.node, None, what);
+    }
+}
+
+/// Sets everything going that a run's options ask for.
+pub(crate) fn unleash(world: &World, cluster: &Cluster) {
+    every(world, Fault::NodePause, 4 * SECOND, {
+        let cluster = cluster.clone();
+        move |world| pause(world, cluster.clone())
+    });
+    every(world, Fault::NodeCrash, 8 * SECOND, {
+        let cluster = cluster.clone();
+        move |world| crash(world, cluster.clone())
+    });
+    every(world, Fault::NodeJoin, 12 * SECOND, {
+        let cluster = cluster.clone();
+        move |world| join(world, cluster.clone())
+    });
+    every(world, Fault::ClockDrift, 5 * SECOND, {
+        let cluster = cluster.clone();
+        move |world| drift(world, cluster.clone())
+    });
+    every(world, Fault::WallJump, 6 * SECOND, {
+        let cluster = cluster.clone();
+        move |world| wall_jump(world, cluster.clone())
+    });
+    every(world, Fault::Partition, 4 * SECOND, {
+        let cluster = cluster.clone();
+        move |world| partition(world, cluster.clone())
+    });
+    every(world, Fault::JournalCompaction, 4 * SECOND, compaction);
+    every(world, Fault::JournalTailLoss, 7 * SECOND, tail_loss);
+    every(world, Fault::StoreEvict, SECOND / 4, evict);
+    every(world, Fault::StoreRollback, 5 * SECOND, roll_back);
+    every(world, Fault::StoreSplit, 6 * SECOND, split);
+    every(world, Fault::DbFailover, 9 * SECOND, |world| fail_over(world, false));
+    every(world, Fault::DbFailoverLoss, 9 * SECOND, |world| fail_over(world, true));
+    world.sim().spawn_world(replicate(world.clone()));
+    world.sim().spawn_world(repair(world.clone()));
+}
+
+/// Strikes again and again, so long apart in the mean, until the world is healed.
+fn every<F, Fut>(world: &World, fault: Fault, mean: u64, strike: F)
+where
+    F: Fn(World) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    if !world.options().has(fault) {
+        return;
+    }
+    let world = world.clone();
+    let mean = (mean as f64 / world.options().intensity) as u64;
+    world.clone().sim().spawn_world(async move {
+        loop {
+            world.sim().delay(mean / 4, mean * 7 / 4).await;
+            if world.is_healed() {
+                return;
+            }
+            world.struck(fault);
+            world.note(NodeId::WORLD, || format!("fault: {}", fault.name()));
+            strike(world.clone()).await;
+        }
+    });
+}
+
+async fn pause(world: World, cluster: Cluster) {
+    let Some(node) = cluster.any(&world) else { return };
+    world.sim().pause(node);
+    world.note(node, || "is paused".to_owned());
+    world.sim().delay(MS, 3 * SECOND).await;
+    world.sim().resume(node);
+    world.note(node, || "goes on".to_owned());
+}
+
+async fn crash(world: World, cluster: Cluster) {
+    let Some(node) = cluster.any(&world) else { return };
+    cluster.lock().insert(node, None);
+    world.sim().kill(node);
+    world.oracle().forget_own(node);
+    world.note(node, || "is killed".to_owned());
+    world.sim().delay(MS, 2 * SECOND).await;
+    let life = world.sim().revive(node);
+    start(&world, &cluster, NodeRuntime { sim: world.sim().clone(), node, life });
+}
+
+async fn join(world: World, cluster: Cluster) {
+    if cluster.nodes().len() < 8 {
+        cluster.add(&world);
+    }
+}
+
+async fn drift(world: World, cluster: Cluster) {
+    let Some(node) = cluster.any(&world) else { return };
+    let ppm = world.sim().draw(|rng| rng.i64(-200..=200));
+    world.sim().set_drift(node, ppm);
+}
+
+async fn wall_jump(world: World, cluster: Cluster) {
+    let Some(node) = cluster.any(&world) else { return };
+    let off = world.sim().draw(|rng| rng.i64(-3_600_000..=3_600_000));
+    world.sim().set_wall_off(node, off);
+}
+
+async fn partition(world: World, cluster: Cluster) {
+    let Some(node) = cluster.any(&world) else { return };
+    let services = [Service::Database, Service::Journal, Service::Store];
+    let (which, for_ns, hangs) =
+        world.sim().draw(|rng| (rng.usize(..3), rng.u64(10 * MS..5 * SECOND), rng.bool()));
+    let until = (world.sim().now() + for_ns).min(world.options().healed_at());
+    world.cut(node, services[which], until, hangs);
+    world.note(node, || format!("cut off from {:?}", services[which]));
+}
+
+async fn compaction(world: World) {
+    let kept = world.sim().draw(|rng| rng.usize(..8));
+    world.authority().keep(kept);
+}
+
+async fn tail_loss(world: World) {
+    let lost = world.sim().draw(|rng| rng.usize(1..6));
+    let since = world.authority().lose_tail(lost);
+    if let Some(since) = since {
+        world.oracle().records_lost(since);
+        world.note(NodeId::WORLD, || format!("the journal lost {lost} records"));
+    }
+}
+
+async fn evict(world: World) {
+    let at = world.sim().draw(|rng| rng.usize(..1000));
+    world.payloads().evict(at);
+}
+
+async fn roll_back(world: World) {
+    let back = world.sim().draw(|rng| rng.u64(..10 * SECOND));
+    let now = world.sim().now();
+    if world.sim().chance(0.2) {
+        world.payloads().wipe()
+    } else {
+        world.payloads().roll_back(now.saturating_sub(back))
+    }
+}
+
+async fn split(world: World) {
+    world.payloads().split();
+    world.sim().delay(MS, 4 * SECOND).await;
+    let winner = world.sim().draw(|rng| rng.usize(..2));
+    world.payloads().join(winner);
+}
+
+async fn fail_over(world: World, loses: bool) {
+    world.sim().delay(MS, 50 * MS).await;
+    let now = world.sim().now();
+    // Asynchronous replication loses the last moments; synchronous loses nothing that was acknowledged.
+    let kept_until = if loses { now - world.sim().draw(|rng| rng.u64(..500 * MS)) } else { now };
+    let mut database = world.database();
+    database.fail_over(kept_until, now);
+    world.authority().fail_over(kept_until, world.sim());
+    world.oracle().failed_over(&database);
+    drop(database);
+    world.note(NodeId::WORLD, || format!("failover, {} ms lost", (now - kept_until) / MS));
+}
+
+/// The replica follows the primary, some way behind.
+async fn replicate(world: World) {
+    loop {
+        world.sim().delay(MS, 20 * MS).await;
+        let lags = world.options().has(Fault::DbReplicaLag) && !world.is_healed();
+        if lags && world.strikes(Fault::DbReplicaLag, 0.02) {
+            world.sim().delay(10 * MS, REPLICA_LAG_MAX - 100 * MS).await;
+        }
+        let now = world.sim().now();
+        world.database().replica_at = now;
+    }
+}
+
+/// The application's recovery: writes whose invalidation nobody confirmed are invalidated again once all is well.
+async fn repair(world: World) {
+    let at = world.options().healed_at() + 2 * SECOND;
+    world.sim().sleep(std::time::Duration::from_nanos(at.saturating_sub(world.sim().now()))).await;
+    let rows: Vec<RowId> = (0..world.options().rows).map(RowId).collect();
+    for row in rows {
+        let database = world.database();
+        let n = database.primary(row);
+        let is_safe = database.row(row).versions[n as usize].safe_at.is_some();
+        let (tenant, group) = (database.tenant_of(row), database.group_of(row));
+        drop(database);
+        if is_safe && !world.options().has(Fault::JournalTailLoss) {
+            continue;
+        }
+        let tenant = larder::Tenant::named(format!("t{tenant}"));
+        let key = larder::key![group, row.0];
+        let targets = REGIONS.map(|region| larder::Target::key(region, key.clone()).within(&tenant)).to_vec();
+        world.authority().append_repair(targets, world.sim());
+        world.hint_all();
+    }
+}

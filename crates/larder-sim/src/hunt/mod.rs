@@ -1,0 +1,154 @@
+//! `--seeded-bugs`: makes each known mistake in turn; the seeds that the clean code passes must catch all of them.
+//!
+//! A mistake is compiled in by `--cfg larder_seeded_bugs` and chosen for a whole process by `LARDER_SEEDED_BUG`, so this
+//! binary builds another of itself with that cfg, and that one runs a child for each mistake. A child is the ordinary
+//! command on the ordinary mix of faults: what it is asked can be typed.
+
+mod build;
+mod child;
+mod names;
+mod verdict;
+
+use crate::args::RunArgs;
+use crate::console::{self, Progress};
+use crate::signals::{INTERRUPTED, Interrupt};
+use child::{Child, Ended};
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use verdict::Verdict;
+
+/// The budget of seeds, and the first of them: always the same, so that a mistake caught once is caught again.
+const SEEDS: u64 = 200;
+const BASE: u64 = 1;
+
+/// The longest that one mistake may take, by real time.
+const TIME_MAX: Duration = Duration::from_secs(600);
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HuntError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("no `seeded_bug!(\"name\")` in {0}: there is nothing to try")]
+    NothingKnown(PathBuf),
+    #[error("no known mistake is called {name:?}: expected one of {}", expected.join(", "))]
+    Unknown { name: String, expected: Vec<String> },
+    #[error("cannot run {what}: {source}")]
+    Run { what: String, source: io::Error },
+    #[error("the binary with seeded bugs does not build; cargo said:\n{0}")]
+    Build(String),
+    #[error(
+        "the clean code does not pass the same seeds ({0}), so nothing would be shown by what the others do"
+    )]
+    Unclean(String),
+    #[error("stopped, as asked")]
+    Interrupted,
+}
+
+/// Runs the hunt, in another binary if need be.
+pub(crate) fn hunt(args: &RunArgs, interrupt: &Interrupt) -> ExitCode {
+    let done = if cfg!(larder_seeded_bugs) { all(args, interrupt) } else { build::elsewhere(interrupt) };
+    match done {
+        Ok(code) => code,
+        Err(HuntError::Interrupted) => {
+            console::message("larder-sim: stopped, as asked");
+            ExitCode::from(INTERRUPTED)
+        }
+        Err(error) => {
+            console::message(&format!("larder-sim: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Every mistake, as many at once as allowed.
+fn all(args: &RunArgs, interrupt: &Interrupt) -> Result<ExitCode, HuntError> {
+    let names = wanted(args)?;
+    let asked = asked(args);
+    let verdicts = {
+        let mut progress = Progress::start("known mistakes", names.len() as u64);
+        progress.show(0, || "first without any".to_owned());
+        clean(&asked, args.jobs(), interrupt)?;
+        each(&names, &asked, args.jobs(), interrupt, &mut progress)?
+    };
+    console::result(&if args.json { verdict::json(&verdicts) } else { verdict::table(&verdicts, &asked) });
+    let is_good = verdicts.iter().all(|verdict| verdict.caught);
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn wanted(args: &RunArgs) -> Result<Vec<String>, HuntError> {
+    let known = names::known()?;
+    for name in &args.only {
+        if !known.contains(name) {
+            return Err(HuntError::Unknown { name: name.clone(), expected: known.into_iter().collect() });
+        }
+    }
+    Ok(known.into_iter().filter(|name| args.only.is_empty() || args.only.contains(name)).collect())
+}
+
+/// What every child is asked.
+fn asked(args: &RunArgs) -> Vec<String> {
+    let number = |name: &str, value: u64| [format!("--{name}"), value.to_string()];
+    [number("seed", args.seed.unwrap_or(BASE)), number("seeds", args.seeds.unwrap_or(SEEDS))].concat()
+}
+
+/// Without any mistake the same seeds pass.
+fn clean(asked: &[String], jobs: u64, interrupt: &Interrupt) -> Result<(), HuntError> {
+    let mut child = Child::start(None, asked, jobs)?;
+    loop {
+        if interrupt.is_asked() {
+            return Err(HuntError::Interrupted);
+        }
+        match child.ended(TIME_MAX)? {
+            None => std::thread::sleep(child::LOOK),
+            Some(Ended::Passed) => return Ok(()),
+            Some(Ended::Broke { seed, promise }) => {
+                return Err(HuntError::Unclean(format!("seed {seed} breaks `{promise}`")));
+            }
+            Some(Ended::Hung) => return Err(HuntError::Unclean("no end in time".to_owned())),
+            Some(Ended::Lost(why)) => return Err(HuntError::Unclean(why)),
+        }
+    }
+}
+
+fn each(
+    names: &[String],
+    asked: &[String],
+    jobs: u64,
+    interrupt: &Interrupt,
+    progress: &mut Progress,
+) -> Result<Vec<Verdict>, HuntError> {
+    let mut waiting: VecDeque<&String> = names.iter().collect();
+    let mut under_way: Vec<(&String, Child)> = Vec::new();
+    let mut verdicts = Vec::new();
+    loop {
+        if interrupt.is_asked() {
+            return Err(HuntError::Interrupted);
+        }
+        while (under_way.len() as u64) < jobs
+            && let Some(name) = waiting.pop_front()
+        {
+            under_way.push((name, Child::start(Some(name), asked, 1)?));
+        }
+        if under_way.is_empty() {
+            break;
+        }
+        let mut left = Vec::new();
+        for (name, mut child) in under_way {
+            match child.ended(TIME_MAX)? {
+                None => left.push((name, child)),
+                Some(ended) => verdicts.push(Verdict::new(name, ended, child.age())),
+            }
+        }
+        under_way = left;
+        let names: Vec<&str> = under_way.iter().map(|(name, _)| name.as_str()).collect();
+        let missed = verdicts.iter().filter(|verdict| !verdict.caught).count();
+        progress.show(verdicts.len() as u64, || format!("{missed} not caught; now {}", names.join(", ")));
+        std::thread::sleep(child::LOOK);
+    }
+    verdicts.sort_by(|a, b| a.bug.cmp(&b.bug));
+    Ok(verdicts)
+}

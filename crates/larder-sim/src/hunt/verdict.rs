@@ -1,0 +1,118 @@
+//! Whether a known mistake was caught, and how; for people and programs.
+
+use super::child::Ended;
+use crate::attempt;
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use std::time::Duration;
+
+/// What came of one known mistake.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Verdict {
+    pub(super) bug: String,
+    pub(super) caught: bool,
+    /// The first seed that caught it.
+    seed: Option<u64>,
+    seconds: f64,
+    how: How,
+    /// The promise that was broken, or why nothing is known.
+    what: Option<String>,
+}
+
+/// How a mistake showed itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum How {
+    /// The oracle saw a broken promise.
+    Violation,
+    /// The code noticed itself.
+    Panic,
+    /// A run did not end.
+    Hang,
+    /// Not at all.
+    Missed,
+    /// The child died without a word.
+    Lost,
+}
+
+impl Verdict {
+    pub(super) fn new(bug: &str, ended: Ended, took: Duration) -> Self {
+        let (how, seed, what) = match ended {
+            Ended::Passed => (How::Missed, None, None),
+            Ended::Hung => (How::Hang, None, None),
+            Ended::Lost(why) => (How::Lost, None, Some(why)),
+            Ended::Broke { seed, promise } if promise == attempt::NO_PANIC => {
+                (How::Panic, Some(seed), Some(promise))
+            }
+            Ended::Broke { seed, promise } => (How::Violation, Some(seed), Some(promise)),
+        };
+        let caught = matches!(how, How::Violation | How::Panic | How::Hang);
+        let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
+        Verdict { bug: bug.to_owned(), caught, seed, seconds, how, what }
+    }
+}
+
+/// One array.
+pub(super) fn json(verdicts: &[Verdict]) -> String {
+    serde_json::to_string(verdicts).unwrap_or_default()
+}
+
+/// One row for each, and what they say together.
+pub(super) fn table(verdicts: &[Verdict], asked: &[String]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_header(["known mistake", "caught", "seed", "seconds", "broken promise"]);
+    for verdict in verdicts {
+        let caught = match verdict.how {
+            How::Violation => "yes",
+            How::Panic => "by a panic",
+            How::Hang => "by a hang",
+            How::Missed => "NO",
+            How::Lost => "UNKNOWN",
+        };
+        table.add_row([
+            verdict.bug.clone(),
+            caught.to_owned(),
+            verdict.seed.map(|seed| seed.to_string()).unwrap_or_default(),
+            format!("{:.1}", verdict.seconds),
+            verdict.what.clone().unwrap_or_default(),
+        ]);
+    }
+    let caught = verdicts.iter().filter(|verdict| verdict.caught).count();
+    let asked = asked.join(" ");
+    format!(
+        "{table}\n{caught} of {} known mistakes were caught by `{asked}`, which the code without them passes.\nOne of \
+         them with its story: LARDER_SEEDED_BUG=name target/seeded-bugs/release/larder-sim --seed SEED",
+        verdicts.len(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_has_the_promised_fields_and_says_how_it_was_caught() {
+        let broke = Ended::Broke { seed: 3, promise: "the bound".to_owned() };
+        let verdicts = [
+            Verdict::new("a", broke, Duration::from_millis(1500)),
+            Verdict::new("b", Ended::Passed, Duration::ZERO),
+            Verdict::new("c", Ended::Lost("gone".to_owned()), Duration::ZERO),
+        ];
+        assert_eq!(
+            json(&verdicts),
+            r#"[{"bug":"a","caught":true,"seed":3,"seconds":1.5,"how":"violation","what":"the bound"},"#
+                .to_owned()
+                + r#"{"bug":"b","caught":false,"seed":null,"seconds":0.0,"how":"missed","what":null},"#
+                + r#"{"bug":"c","caught":false,"seed":null,"seconds":0.0,"how":"lost","what":"gone"}]"#
+        );
+        let text = table(&verdicts, &["--seed".to_owned(), "1".to_owned()]);
+        assert!(text.contains("1 of 3 known mistakes were caught by `--seed 1`"), "{text}");
+    }
+
+    #[test]
+    fn a_panic_is_told_apart_from_a_violation() {
+        let broke = Ended::Broke { seed: 3, promise: attempt::NO_PANIC.to_owned() };
+        assert_eq!(Verdict::new("a", broke, Duration::ZERO).how, How::Panic);
+    }
+}

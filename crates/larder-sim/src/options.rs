@@ -1,0 +1,154 @@
+//! What is drawn for a run before it begins: how large the world is, and what will go wrong in it.
+
+use crate::fault::Fault;
+use crate::sched::{MS, SECOND};
+use fastrand::Rng;
+use serde::Serialize;
+
+/// How far behind a replica may be, at most, in nanoseconds.
+pub(crate) const REPLICA_LAG_MAX: u64 = 2500 * MS;
+
+/// How invalidations reach the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Capture {
+    /// With the data, in its transaction.
+    Outbox,
+    /// By `invalidate` after the commit.
+    Direct,
+    /// Each write as it likes.
+    Both,
+}
+
+impl Capture {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Capture::Outbox => "outbox",
+            Capture::Direct => "direct",
+            Capture::Both => "both",
+        }
+    }
+}
+
+/// The options of a run. All follow from the seed, unless the command line says otherwise.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Options {
+    pub(crate) seed: u64,
+    pub(crate) nodes: u32,
+    pub(crate) tenants: u32,
+    pub(crate) rows: u32,
+    /// Rows of a tenant that share a group, and so a tag and a prefix.
+    pub(crate) group: u32,
+    /// The level of the bounded regions, in milliseconds.
+    pub(crate) bound_ms: u64,
+    pub(crate) ttl_ms: u64,
+    /// Operations per simulated second, of all nodes together.
+    pub(crate) ops_per_s: u64,
+    /// The share of operations that write.
+    pub(crate) write_share: f64,
+    pub(crate) capture: Capture,
+    pub(crate) store: bool,
+    /// Simulated time with faults, and then without.
+    pub(crate) faulty_ms: u64,
+    pub(crate) quiet_ms: u64,
+    /// Records the journal keeps.
+    pub(crate) retention: u64,
+    pub(crate) memory_kib: u64,
+    /// Invalidated names a node remembers.
+    pub(crate) targets_max: u64,
+    /// How often faults strike, relative to usual.
+    pub(crate) intensity: f64,
+    pub(crate) loads_max: u64,
+    /// Every so many rows one is only ever written under a guard; none when 0.
+    pub(crate) guarded_every: u32,
+    pub(crate) faults: Vec<Fault>,
+}
+
+impl Options {
+    /// The full mix: each fault with an even chance, so that runs differ in which of them meet.
+    pub(crate) fn drawn(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed ^ 0x0b71_0250);
+        let faults: Vec<Fault> = Fault::ALL.into_iter().filter(|_| rng.f64() < 0.5).collect();
+        // A journal that loses the record of an open intent ends its promise, and says so nowhere.
+        let loses = faults.contains(&Fault::JournalTailLoss) || faults.contains(&Fault::DbFailoverLoss);
+        let guarded_every = if loses { 0 } else { *pick(&mut rng, &[0, 3, 5]) };
+        Options {
+            guarded_every,
+            seed,
+            nodes: rng.u32(2..=5),
+            tenants: rng.u32(1..=2),
+            rows: *pick(&mut rng, &[4, 8, 24, 60]),
+            group: *pick(&mut rng, &[2, 4, 8]),
+            bound_ms: *pick(&mut rng, &[100, 300, 1000]),
+            ttl_ms: *pick(&mut rng, &[500, 5_000, 60_000]),
+            ops_per_s: *pick(&mut rng, &[300, 1000]),
+            write_share: *pick(&mut rng, &[0.02, 0.1, 0.3]),
+            capture: *pick(&mut rng, &[Capture::Outbox, Capture::Direct, Capture::Both]),
+            store: rng.f64() < 0.85,
+            faulty_ms: 20_000,
+            quiet_ms: 14_000,
+            retention: *pick(&mut rng, &[40, 400, 10_000]),
+            memory_kib: *pick(&mut rng, &[64, 512, 4096]),
+            targets_max: *pick(&mut rng, &[16, 64, 4096]),
+            intensity: *pick(&mut rng, &[0.3, 1.0, 3.0]),
+            loads_max: *pick(&mut rng, &[4, 16]),
+            faults,
+        }
+    }
+
+    /// Five nodes at 1,000 operations a second: what speed is stated for.
+    pub(crate) fn cluster(seed: u64, seconds: u64) -> Self {
+        Options {
+            nodes: 5,
+            tenants: 2,
+            rows: 60,
+            group: 4,
+            bound_ms: 1000,
+            ttl_ms: 60_000,
+            ops_per_s: 1000,
+            write_share: 0.02,
+            capture: Capture::Both,
+            store: true,
+            faulty_ms: seconds * 1000,
+            retention: 10_000,
+            memory_kib: 4096,
+            targets_max: 4096,
+            intensity: 0.3,
+            loads_max: 16,
+            guarded_every: 0,
+            ..Options::drawn(seed)
+        }
+    }
+
+    pub(crate) fn bound_ns(&self) -> u64 {
+        self.bound_ms * MS
+    }
+
+    pub(crate) fn has(&self, fault: Fault) -> bool {
+        self.faults.contains(&fault)
+    }
+
+    /// When faults stop.
+    pub(crate) fn healed_at(&self) -> u64 {
+        SECOND + self.faulty_ms * MS
+    }
+
+    /// When nodes look at everything for the last time.
+    pub(crate) fn last_look_at(&self) -> u64 {
+        self.healed_at() + 8 * SECOND + self.bound_ns()
+    }
+
+    /// Whether the run lasts until long after that.
+    pub(crate) fn has_last_look(&self) -> bool {
+        self.ends_at() >= self.last_look_at() + 2 * SECOND
+    }
+
+    pub(crate) fn ends_at(&self) -> u64 {
+        self.healed_at() + self.quiet_ms * MS
+    }
+}
+
+fn pick<'a, T>(rng: &mut Rng, of: &'a [T]) -> &'a T {
+    &of[rng.usize(..of.len())]
+}

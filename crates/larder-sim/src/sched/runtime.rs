@@ -1,0 +1,91 @@
+//! What a node's engine sees of the scheduler: its runtime and its clock; and sleeping.
+
+use super::{NodeId, Sim, Time};
+use larder_core::port::{BoxFuture, Clock, Nanos, Runtime};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// One life of one node, as the engine's ports for tasks, timers and time.
+#[derive(Clone)]
+pub(crate) struct NodeRuntime {
+    pub(crate) sim: Sim,
+    pub(crate) node: NodeId,
+    pub(crate) life: u32,
+}
+
+impl NodeRuntime {
+    /// Whether this life is over.
+    pub(crate) fn is_over(&self) -> bool {
+        !self.sim.is_alive(self.node) || self.sim.life_of(self.node) != self.life
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.sim.spawn(self.node, self.life, Box::pin(task));
+    }
+}
+
+impl Runtime for NodeRuntime {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.sim.spawn(self.node, self.life, task);
+    }
+
+    fn sleep(&self, pause: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(self.sim.sleep(pause))
+    }
+}
+
+impl Clock for NodeRuntime {
+    fn now(&self) -> Nanos {
+        self.sim.clock_of(self.node)
+    }
+
+    fn wall_ms(&self) -> u64 {
+        self.sim.wall_ms_of(self.node)
+    }
+}
+
+/// Completes after a pause of true time.
+pub(crate) struct Sleep {
+    sim: Sim,
+    pause: u64,
+    timer: Option<(u32, u32)>,
+}
+
+impl Sleep {
+    pub(super) fn new(sim: Sim, pause: Time) -> Self {
+        Sleep { sim, pause, timer: None }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let sim = self.sim.clone();
+        let mut state = sim.state();
+        let Some((slot, _)) = self.timer else {
+            let at = state.now.saturating_add(self.pause);
+            self.timer = Some(state.set_timer(at, cx.waker().clone()));
+            return Poll::Pending;
+        };
+        let sleeper = &mut state.sleepers[slot as usize];
+        if sleeper.is_due {
+            return Poll::Ready(());
+        }
+        let old = sleeper.waker.replace(cx.waker().clone());
+        drop(state);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some((slot, _)) = self.timer.take() {
+            let waker = self.sim.state().free_timer(slot);
+            drop(waker);
+        }
+    }
+}

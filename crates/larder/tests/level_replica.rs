@@ -1,0 +1,155 @@
+//! Loads from a lagging replica: what they bring is kept only when the replica must have shown every record it is born
+//! with, and is as good for others as the rule says, never better.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod rig;
+
+use larder::{Policy, Region, Source, Target, key};
+use larder_core::outwait;
+use rig::{Origin, Rig, bounded, ms, secs, settle};
+use std::time::Duration;
+
+const LAG: Duration = Duration::from_millis(800);
+/// After so long, by the cache's clock, the replica has caught up for certain.
+const HELD_OFF: Duration = Duration::from_nanos(outwait(800_000_000) + 1);
+
+fn replicated() -> Policy {
+    bounded().replica_lag(LAG)
+}
+
+async fn read(region: &Region<u64>, origin: &Origin) -> (u64, Source) {
+    let found = region.get_or_load(key![1], origin.load()).await.unwrap();
+    (*found, found.source())
+}
+
+fn target() -> [Target; 1] {
+    [Target::key("slots", key![1])]
+}
+
+/// Lets the replica show what is there now, for certain, and the node know it.
+async fn quiet(rig: &Rig) {
+    for _ in 0..4 {
+        rig.pass(HELD_OFF).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_before_the_node_knows_far_enough_back() {
+    let rig = Rig::with_store().await;
+    let region = rig.region(replicated());
+    assert_eq!(read(&region, &rig.origin).await, (1, Source::Loader));
+    assert_eq!(read(&region, &rig.origin).await, (1, Source::Loader), "not kept");
+    settle().await;
+    assert!(rig.store.keys().is_empty(), "nor stored");
+    quiet(&rig).await;
+    assert_eq!(read(&region, &rig.origin).await, (1, Source::Loader));
+    assert_eq!(read(&region, &rig.origin).await, (1, Source::Memory));
+}
+
+/// The story. A booking commits on the primary and is announced; a reader misses, and loads from a replica that has not
+/// seen it. Without the hold-off the old value would be kept, born after the record, until its TTL ends.
+#[tokio::test(start_paused = true)]
+async fn what_a_replica_shows_right_after_an_invalidation_is_returned_and_not_kept() {
+    let rig = Rig::with_store().await;
+    let region = rig.region(replicated());
+    quiet(&rig).await;
+    read(&region, &rig.origin).await;
+    // The replica still shows version 1; the origin's counter stands for what the replica shows.
+    rig.cache.invalidate(target()).await.unwrap();
+    assert_eq!(read(&region, &rig.origin).await, (1, Source::Loader));
+    rig.pass(ms(700)).await;
+    assert_eq!(read(&region, &rig.origin).await, (1, Source::Loader), "still not kept");
+    let version = rig.origin.write();
+    assert_eq!(read(&region, &rig.origin).await, (version, Source::Loader), "the replica has caught up");
+    quiet(&rig).await;
+    assert_eq!(read(&region, &rig.origin).await, (version, Source::Loader));
+    assert_eq!(read(&region, &rig.origin).await, (version, Source::Memory), "kept once that is certain");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_record_names_is_kept_although_others_were_invalidated() {
+    let rig = Rig::new().await;
+    let region = rig.region(replicated());
+    quiet(&rig).await;
+    rig.cache.invalidate([Target::key("slots", key![2])]).await.unwrap();
+    assert_eq!(read(&region, &rig.origin).await.1, Source::Loader);
+    assert_eq!(read(&region, &rig.origin).await.1, Source::Memory);
+}
+
+/// A load from the replica is under way when a booking is announced. A reader that comes later than the lag after that
+/// must not be given what it brings; the one that waits from before may.
+#[tokio::test(start_paused = true)]
+async fn a_load_that_may_lack_a_record_is_not_shared_with_who_came_after_it() {
+    let rig = Rig::new().await;
+    let region = rig.region(replicated());
+    quiet(&rig).await;
+    rig.cache.invalidate(target()).await.unwrap();
+    rig.origin.hold();
+    let reading = || {
+        let (region, origin) = (region.clone(), rig.origin.clone());
+        tokio::spawn(async move { read(&region, &origin).await.0 })
+    };
+    let early = reading();
+    rig.origin.reached().await;
+    rig.pass(HELD_OFF + secs(1)).await;
+    let version = rig.origin.write();
+    rig.origin.unhold();
+    let late = reading();
+    settle().await;
+    rig.origin.release();
+    assert_eq!(early.await.unwrap(), 1);
+    assert_eq!(late.await.unwrap(), version);
+}
+
+/// The same with nothing applied yet that is old enough: the load has no birth at all, and is nobody else's.
+#[tokio::test(start_paused = true)]
+async fn a_load_without_a_birth_is_not_shared_with_who_came_after_it() {
+    let rig = Rig::new().await;
+    let region = rig.region(replicated());
+    rig.origin.hold();
+    let reading = || {
+        let (region, origin) = (region.clone(), rig.origin.clone());
+        tokio::spawn(async move { read(&region, &origin).await.0 })
+    };
+    let early = reading();
+    rig.origin.reached().await;
+    rig.pass(ms(1)).await;
+    let version = rig.origin.write();
+    rig.origin.unhold();
+    let late = reading();
+    rig.followers(1).await;
+    rig.origin.release();
+    assert_eq!(early.await.unwrap(), 1);
+    assert_eq!(late.await.unwrap(), version);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_for_a_put_is_held_off_like_a_load() {
+    let rig = Rig::new().await;
+    let region = rig.region(replicated());
+    quiet(&rig).await;
+    rig.cache.invalidate(target()).await.unwrap();
+    region.put_as_of(region.snapshot(), key![1], 1, []).unwrap();
+    assert!(region.get(key![1]).await.unwrap().is_none());
+    quiet(&rig).await;
+    region.put_as_of(region.snapshot(), key![1], 2, []).unwrap();
+    assert_eq!(region.get(key![1]).await.unwrap().map(|found| *found), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_doubtful_clock_measured_is_forgotten() {
+    let rig = Rig::new().await;
+    let region = rig.region(replicated());
+    quiet(&rig).await;
+    rig.clock.doubt_once();
+    rig.cache.sync().await.unwrap();
+    read(&region, &rig.origin).await;
+    assert_eq!(read(&region, &rig.origin).await.1, Source::Loader, "not kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lag_of_nothing_is_refused() {
+    let rig = Rig::new().await;
+    let error = rig.cache.region::<u64>("slots", bounded().replica_lag(Duration::ZERO)).unwrap_err();
+    assert!(error.is_invalid() && error.to_string().contains("replica_lag"), "{error}");
+}

@@ -160,6 +160,12 @@ impl Fences {
         Some(Birth { stamp, local })
     }
 
+    /// Whether the history followed has lost this link, which the journal had said to be in it. To be asked after
+    /// everything there was has been applied.
+    pub fn has_lost(&self, link: Link) -> bool {
+        self.read().as_ref().is_some_and(|chain| chain.has_lost(&link))
+    }
+
     /// Begins to follow a history from this link; everything known before is below the floor, and local fences are
     /// forgotten. `open` are the intents that are open as of the head this history was said to have: those opened after
     /// `link` may be among them, and the records that open them change nothing then.

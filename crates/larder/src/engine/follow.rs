@@ -162,7 +162,10 @@ impl Engine {
         self.adopt_history().await.map(drop)
     }
 
-    async fn ask<T>(&self, answer: impl Future<Output = Result<T, JournalError>>) -> Result<T, JournalError> {
+    pub(super) async fn ask<T>(
+        &self,
+        answer: impl Future<Output = Result<T, JournalError>>,
+    ) -> Result<T, JournalError> {
         match self.runtime.timeout(JOURNAL_DEADLINE, answer).await {
             Ok(answer) => answer,
             Err(late) => Err(JournalError::indeterminate("no answer within 5 s", late)),

@@ -29,7 +29,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Of something that is `length` long.
+    /// Of something that is `length` long; 0 when nobody knows.
     pub(crate) fn start(name: &'static str, length: u64) -> Progress {
         let bar = std::io::stderr().is_terminal().then(|| bar(name, length));
         Progress { name, bar, length, spoke: Instant::now() }
@@ -39,12 +39,13 @@ impl Progress {
     pub(crate) fn show(&mut self, at: u64, state: impl FnOnce() -> String) {
         match &self.bar {
             Some(bar) => {
-                bar.set_position(at.min(self.length));
+                bar.set_position(at);
                 bar.set_message(state());
             }
             None if self.spoke.elapsed() >= LINE => {
                 self.spoke = Instant::now();
-                message(&format!("{}: {at} of {}: {}", self.name, self.length, state()));
+                let of = if self.length == 0 { String::new() } else { format!(" of {}", self.length) };
+                message(&format!("{}: {at}{of}: {}", self.name, state()));
             }
             None => {}
         }
@@ -60,8 +61,11 @@ impl Drop for Progress {
 }
 
 fn bar(name: &'static str, length: u64) -> ProgressBar {
-    let bar = ProgressBar::new(length);
-    if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30.cyan} {pos} of {len} {msg}") {
+    let (bar, shape) = match length {
+        0 => (ProgressBar::new_spinner(), "{prefix} {spinner:.cyan} {pos} {msg}"),
+        _ => (ProgressBar::new(length), "{prefix} {bar:30.cyan} {pos} of {len} {msg}"),
+    };
+    if let Ok(style) = ProgressStyle::with_template(shape) {
         bar.set_style(style);
     }
     bar.set_prefix(name);

@@ -172,6 +172,7 @@ async fn drift(world: World, cluster: Cluster) {
     let Some(node) = cluster.any(&world) else { return };
     let ppm = world.sim().draw(|rng| rng.i64(-200..=200));
     world.sim().set_drift(node, ppm);
+    world.note(node, || format!("its clock drifts by {ppm} parts in a million"));
 }
 
 async fn wall_jump(world: World, cluster: Cluster) {
@@ -199,7 +200,7 @@ async fn tail_loss(world: World) {
     let lost = world.sim().draw(|rng| rng.usize(1..6));
     let since = world.authority().lose_tail(lost);
     if let Some(since) = since {
-        world.oracle().records_lost(since);
+        world.oracle().records_lost(since, world.sim().now());
         world.note(NodeId::WORLD, || format!("the journal lost {lost} records"));
     }
 }

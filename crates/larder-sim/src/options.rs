@@ -70,9 +70,7 @@ impl Options {
     pub(crate) fn drawn(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed ^ 0x0b71_0250);
         let faults: Vec<Fault> = Fault::ALL.into_iter().filter(|_| rng.f64() < 0.5).collect();
-        // A journal that loses the record of an open intent ends its promise, and says so nowhere.
-        let loses = faults.contains(&Fault::JournalTailLoss) || faults.contains(&Fault::DbFailoverLoss);
-        let guarded_every = if loses { 0 } else { *pick(&mut rng, &[0, 3, 5]) };
+        let guarded_every = if loses_records(&faults) { 0 } else { *pick(&mut rng, &[0, 3, 5]) };
         Options {
             guarded_every,
             seed,
@@ -84,7 +82,11 @@ impl Options {
             ttl_ms: *pick(&mut rng, &[500, 5_000, 60_000]),
             ops_per_s: *pick(&mut rng, &[300, 1000]),
             write_share: *pick(&mut rng, &[0.02, 0.1, 0.3]),
-            capture: *pick(&mut rng, &[Capture::Outbox, Capture::Direct, Capture::Both]),
+            capture: match pick(&mut rng, &[Capture::Outbox, Capture::Direct, Capture::Both]) {
+                // A journal that lives in the data's own database loses nothing alone.
+                _ if faults.contains(&Fault::JournalTailLoss) => Capture::Direct,
+                capture => *capture,
+            },
             store: rng.f64() < 0.85,
             faulty_ms: 20_000,
             quiet_ms: 14_000,
@@ -125,6 +127,11 @@ impl Options {
         self.bound_ms * MS
     }
 
+    /// Whether the journal may lose records that had been acknowledged.
+    pub(crate) fn loses_records(&self) -> bool {
+        loses_records(&self.faults)
+    }
+
     pub(crate) fn has(&self, fault: Fault) -> bool {
         self.faults.contains(&fault)
     }
@@ -147,6 +154,11 @@ impl Options {
     pub(crate) fn ends_at(&self) -> u64 {
         self.healed_at() + self.quiet_ms * MS
     }
+}
+
+/// A journal that loses the record of an open intent ends its promise, and says so nowhere.
+fn loses_records(faults: &[Fault]) -> bool {
+    faults.contains(&Fault::JournalTailLoss) || faults.contains(&Fault::DbFailoverLoss)
 }
 
 fn pick<'a, T>(rng: &mut Rng, of: &'a [T]) -> &'a T {

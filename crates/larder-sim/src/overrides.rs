@@ -17,8 +17,10 @@ pub(crate) struct Overrides {
     /// Nodes at the beginning.
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=8))]
     pub(crate) nodes: Option<u32>,
+    /// Rows belong to tenants in turn.
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=16))]
     pub(crate) tenants: Option<u32>,
+    /// Rows of the database, each in every region.
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=10_000))]
     pub(crate) rows: Option<u32>,
     /// Rows of a tenant that share a tag and a prefix.
@@ -27,6 +29,7 @@ pub(crate) struct Overrides {
     /// The bound of the level.
     #[arg(long, value_name = "MS", value_parser = value_parser!(u64).range(10..=60_000))]
     pub(crate) bound_ms: Option<u64>,
+    /// Until an entry expires.
     #[arg(long, value_name = "MS", value_parser = value_parser!(u64).range(1..=86_400_000))]
     pub(crate) ttl_ms: Option<u64>,
     /// Operations per simulated second, of all nodes together.
@@ -62,6 +65,9 @@ pub(crate) struct Overrides {
     /// Loads of a node at the database at once.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=10_000))]
     pub(crate) loads_max: Option<u64>,
+    /// Every so many rows one is only written under guards; 0 for none, and so when a journal may lose records.
+    #[arg(long, value_name = "ROWS", value_parser = value_parser!(u32).range(0..=10_000))]
+    pub(crate) guarded_every: Option<u32>,
 }
 
 /// Kinds of faults, as one flag names them.
@@ -119,7 +125,8 @@ macro_rules! each_plain {
             memory_kib,
             targets_max,
             intensity,
-            loads_max
+            loads_max,
+            guarded_every
         )
     };
 }
@@ -130,12 +137,15 @@ impl Overrides {
         macro_rules! set {
             ($($field:ident),*) => { $(if let Some(value) = self.$field { drawn.$field = value; })* };
         }
+        if let Some(Faults(faults)) = &self.faults {
+            drawn.faults.clone_from(faults);
+            if drawn.loses_records() {
+                drawn.guarded_every = 0;
+            }
+        }
         each_plain!(set);
         if let Some(capture) = self.capture {
             drawn.capture = capture;
-        }
-        if let Some(Faults(faults)) = &self.faults {
-            drawn.faults.clone_from(faults);
         }
         drawn
     }
@@ -191,6 +201,14 @@ mod tests {
             let got = only.overrides.over(Options::drawn(only.seed));
             assert_eq!(format!("{got:?}"), format!("{wanted:?}"), "{typed}");
         }
+    }
+
+    #[test]
+    fn guards_are_left_out_when_the_journal_may_lose_records() {
+        let drawn = Options { guarded_every: 3, ..Options::drawn(7) };
+        let all = Overrides { faults: Some(Faults(Fault::ALL.to_vec())), ..Overrides::default() };
+        assert_eq!(all.over(drawn.clone()).guarded_every, 0);
+        assert_eq!(Overrides { guarded_every: Some(5), ..all }.over(drawn).guarded_every, 5);
     }
 
     #[test]

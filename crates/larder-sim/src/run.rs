@@ -164,11 +164,49 @@ fn overtake(world: &World, sim: &Sim) {
     });
     let node = sim.current();
     let whole = whole && sim.is_running(node);
+    let what = if whole { "its process" } else { "a thread" };
+    world.note(node, || format!("is overtaken: {what} stands still for {:.3} ms", pause as f64 / 1e6));
     if whole {
         sim.pause(node);
     }
     sim.overtake(pause);
     if whole {
         sim.resume(node);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small(seed: u64) -> Options {
+        Options { faulty_ms: 1500, quiet_ms: 0, ops_per_s: 200, rows: 8, ..Options::drawn(seed) }
+    }
+
+    fn elsewhere(seed: u64, traced: bool) -> u64 {
+        std::thread::spawn(move || run(&small(seed), traced).fingerprint).join().unwrap()
+    }
+
+    #[test]
+    fn a_seed_is_a_run_whatever_ran_before_it_and_beside_it() {
+        for seed in 0..12 {
+            let first = elsewhere(seed, false);
+            let after_others = {
+                let _other = run(&small(seed + 100), false);
+                run(&small(seed), false).fingerprint
+            };
+            let beside = std::thread::spawn(move || elsewhere(seed + 200, false));
+            let meanwhile = elsewhere(seed, false);
+            assert_eq!(first, after_others, "seed {seed}");
+            assert_eq!(first, meanwhile, "seed {seed}");
+            assert_ne!(first, beside.join().unwrap(), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn writing_everything_down_changes_nothing() {
+        for seed in 0..12 {
+            assert_eq!(elsewhere(seed, false), elsewhere(seed, true), "seed {seed}");
+        }
     }
 }

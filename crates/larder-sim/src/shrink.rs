@@ -152,6 +152,7 @@ fn simpler(failed: &Outcome) -> Vec<Options> {
         with(&|options| options.ops_per_s = ops.max(1));
     }
     with(&|options| options.store = false);
+    with(&|options| options.guarded_every = 0);
     with(&|options| {
         options.capture = if from.capture == Capture::Both { Capture::Direct } else { from.capture }
     });
@@ -179,5 +180,32 @@ fn fewer_faults(from: &Options, with: &mut impl FnMut(&dyn Fn(&mut Options))) {
     }
     for gone in faults {
         with(&|options| options.faults.retain(|fault| fault != gone));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Fault;
+    use crate::oracle::Violation;
+    use crate::overrides;
+
+    fn options() -> Options {
+        let faults = vec![Fault::Overtake, Fault::StoreLose, Fault::DbError];
+        Options { faults, faulty_ms: 8000, ..Options::drawn(3) }
+    }
+
+    #[test]
+    fn every_simpler_world_differs_and_has_no_more_in_it() {
+        let from = options();
+        let failed =
+            Outcome::broken(from.clone(), Violation { at: 2.0, ..Violation::outside("x", String::new()) });
+        let simpler = simpler(&failed);
+        assert!(simpler.len() > 10, "{}", simpler.len());
+        for options in simpler {
+            assert_ne!(overrides::flags(&options), overrides::flags(&from));
+            assert!(options.faults.len() <= from.faults.len() && options.faulty_ms <= from.faulty_ms);
+            assert!(options.nodes >= 1 && options.nodes <= from.nodes && options.rows <= from.rows);
+        }
     }
 }

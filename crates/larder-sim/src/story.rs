@@ -94,7 +94,7 @@ impl<'a> Line<'a> {
 
     /// What happened to a node as a whole.
     fn is_of_a_life(&self) -> bool {
-        let starts = ["starts", "is killed", "is paused", "goes on", "cut off", "is overtaken"];
+        let starts = ["starts", "is killed", "is paused", "goes on", "cut off", "is overtaken", "its clock"];
         starts.iter().any(|start| self.text.starts_with(start))
     }
 

@@ -52,11 +52,15 @@ async fn write_row(node: &Node, row: RowId) -> Result<(), Failed> {
     }
     // Three tries, then the row is left to the application's recovery.
     for _ in 0..3 {
+        let asked = world.sim().now();
         let invalidated = node.cache.invalidate(targets.clone()).await;
         world.note(node.rt.node, || {
             format!("row {} version {version}: invalidate says {invalidated:?}", row.0)
         });
         match invalidated {
+            Ok(Invalidated::Applied { .. }) if world.oracle().may_have_lost(asked) => {
+                return Err(Failed::Unknown);
+            }
             Ok(Invalidated::Applied { .. }) => {
                 announced(node, row, version, covers_all);
                 acknowledge(node, row, version);
@@ -75,8 +79,9 @@ async fn write_row(node: &Node, row: RowId) -> Result<(), Failed> {
 /// Announces, and returns when no node serves anything older.
 async fn wait_for_all(node: &Node, row: RowId, version: u64, targets: Vec<Target>) -> Result<(), Failed> {
     let world = &node.world;
+    let asked = world.sim().now();
     match node.cache.invalidate_and_wait(targets).await {
-        Ok(Invalidated::Applied { .. }) => {
+        Ok(Invalidated::Applied { .. }) if !world.oracle().may_have_lost(asked) => {
             announced(node, row, version, true);
             acknowledge(node, row, version);
             let visible = world.database().is_visible(row, version);

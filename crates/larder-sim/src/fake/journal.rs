@@ -119,6 +119,12 @@ impl Journal for JournalPort {
             // Fewer than asked for, as when records are large.
             let limit = if self.world.sim().chance(0.1) { limit.min(3) } else { limit };
             let page = self.world.authority().page(after, limit);
+            if let Ok(page) = &page
+                && let (Some(first), Some(last)) = (page.records.first(), page.records.last())
+            {
+                let (first, last) = (first.link.position, last.link.position);
+                self.world.note(self.rt.node, || format!("journal answers records {first} to {last}"));
+            }
             self.answer().await?;
             page
         })

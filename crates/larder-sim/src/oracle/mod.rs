@@ -100,6 +100,8 @@ impl Violation {
 pub(crate) struct Oracle {
     levels: Levels,
     looked: Vec<NodeId>,
+    /// When the journal last lost records.
+    lost_at: Time,
     violations: Vec<Violation>,
     pub(crate) witnessed: Witnessed,
     /// Of all answers, in their order.
@@ -111,6 +113,7 @@ impl Oracle {
         Oracle {
             levels: Levels::new(options.bound_ns(), REPLICA_LAG_MAX, options.rows as usize),
             looked: Vec::new(),
+            lost_at: 0,
             violations: Vec::new(),
             witnessed: Witnessed::default(),
             fingerprint: 0xcbf2_9ce4_8422_2325,
@@ -146,8 +149,14 @@ impl Oracle {
     }
 
     /// Records of writes since then were lost.
-    pub(crate) fn records_lost(&mut self, since: Time) {
+    pub(crate) fn records_lost(&mut self, since: Time, now: Time) {
+        self.lost_at = now;
         self.levels.records_lost(since);
+    }
+
+    /// Whether a record appended since then may have been lost before its writer was told of it.
+    pub(crate) fn may_have_lost(&self, since: Time) -> bool {
+        self.lost_at >= since
     }
 
     /// Everything is well and repaired: from here on, what the primary shows is what must be served, at every level.

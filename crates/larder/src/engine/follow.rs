@@ -96,9 +96,7 @@ impl Engine {
                     return Ok(head);
                 }
                 Err(error) if error.is_diverged() || error.is_compacted() => {
-                    if !seeded_bug!("adopt_keeps_lease") {
-                        self.fences.lease().revoke();
-                    }
+                    self.fences.lease().revoke();
                     self.following.resyncs.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(namespace = %self.namespace, %error, "taking up the journal's history anew");
                     self.start_over(&error).await?;

@@ -89,7 +89,7 @@ impl Options {
             },
             store: rng.f64() < 0.85,
             faulty_ms: 20_000,
-            quiet_ms: 14_000,
+            quiet_ms: if guarded_every > 0 { 20_000 } else { 14_000 },
             retention: *pick(&mut rng, &[40, 400, 10_000]),
             memory_kib: *pick(&mut rng, &[64, 512, 4096]),
             targets_max: *pick(&mut rng, &[16, 64, 4096]),
@@ -143,7 +143,9 @@ impl Options {
 
     /// When nodes look at everything for the last time.
     pub(crate) fn last_look_at(&self) -> u64 {
-        self.healed_at() + 8 * SECOND + self.bound_ns()
+        // A guard nobody closed is closed by its expiry, and only then.
+        let settles = if self.guarded_every > 0 { 14 } else { 8 };
+        self.healed_at() + settles * SECOND + self.bound_ns()
     }
 
     /// Whether the run lasts until long after that.

@@ -20,7 +20,7 @@ fn decode(bytes: &[u8]) {
         return;
     };
     assert_eq!(segments.as_bytes(), bytes);
-    assert_eq!(segments.as_padded().is_some(), bytes.len() <= INLINE_BYTES);
+    assert_eq!(segments.heap_bytes() == 0, bytes.len() <= INLINE_BYTES);
     let mut again = Segments::builder();
     let mut before = 0;
     for (segment, end) in segments.iter() {

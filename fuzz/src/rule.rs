@@ -14,7 +14,7 @@ use list::{Born, Known, List};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-/// What the node has room for when it is asked for the least; pattern records have room of their own.
+/// Names a node remembers, and as many patterns.
 const ROOM: usize = 512;
 /// Names told at once by one burst.
 const BURST: u64 = 100;
@@ -47,7 +47,7 @@ struct Pair {
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let mut pair = Pair {
-        node: Fences::new(9, 0),
+        node: Fences::new(9, ROOM),
         list: List::default(),
         links: Vec::new(),
         births: Vec::new(),

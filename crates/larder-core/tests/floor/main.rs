@@ -65,7 +65,8 @@ fn as_many_targets_as_were_asked_for_are_all_remembered() {
     for targets_max in [16, 512, 700, 1500, 4000] {
         all_remembered(Named::Exactly, targets_max, targets_max.max(TARGETS_MIN));
     }
-    all_remembered(Named::ByPattern, 16, PATTERNS_MAX);
+    all_remembered(Named::ByPattern, 16, 16);
+    all_remembered(Named::ByPattern, 4000, PATTERNS_MAX);
 }
 
 fn all_remembered(named: Named, targets_max: usize, room: usize) {

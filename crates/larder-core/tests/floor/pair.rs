@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 
 /// No table is smaller, whatever is asked for.
-pub(crate) const TARGETS_MIN: usize = 512;
+pub(crate) const TARGETS_MIN: usize = 32;
 /// As many patterns are remembered.
 pub(crate) const PATTERNS_MAX: usize = 512;
 
@@ -61,7 +61,7 @@ impl Pair {
         node.adopt(link, &[]);
         let room = match named {
             Named::Exactly => targets_max.max(TARGETS_MIN),
-            Named::ByPattern => PATTERNS_MAX,
+            Named::ByPattern => targets_max.min(PATTERNS_MAX),
         };
         Pair {
             node,

@@ -175,14 +175,14 @@ fn nothing_acknowledged_is_overlooked_while_the_table_grows() {
 
 #[test]
 fn nothing_acknowledged_is_overlooked_while_the_floor_rises() {
-    let tally = Run::new(MANY, 16, u64::MAX).go(2, 24);
+    let tally = Run::new(MANY, 512, u64::MAX).go(2, 24);
     assert!(tally.fresh > 100 && tally.invalidated > 100 && tally.below > 100, "{tally:?}");
 }
 
 /// Each record overflows the table, and drops what the one before it named.
 #[test]
 fn nothing_acknowledged_is_overlooked_while_it_is_dropped_from_the_table() {
-    let tally = Run::new(Naming::Tags(1), 16, u64::MAX).go(300, 2);
+    let tally = Run::new(Naming::Tags(1), 512, u64::MAX).go(300, 2);
     assert!(tally.fresh > 100 && tally.below > 100, "{tally:?}");
 }
 

@@ -69,6 +69,7 @@ pub(super) const ALL: &[Configuration] = &[
     core!("hit", "two readers, flights with followers, the memo of the rule", hit),
     core!("sequencer", "commits sequenced later, two processes that run the sequencer's step", sequencer),
     core!("store", "a second node that fills a store, which loses and rolls back", store),
+    core!("pair", "two nodes that both hit, load, promote and fill a store", pair),
     core!("start", "a second node that fills a store, a first that restarts", start),
     core!("tags", "dynamic tags, fewer slots than tags", tags),
     core!("gaps", "dynamic tags, records out of order, records that cannot be applied", gaps),
@@ -157,8 +158,17 @@ fn store(size: Size) -> Core {
     match size {
         Size::Small => Core { writes: 1, loaders: 0b10, lookers: true, rollback: true, ..base },
         Size::Standard => Core { writes: 2, loaders: 0b10, lookers: true, rollback: true, ..base },
-        // Both nodes do everything: hit, load, fill, promote, renew.
-        Size::Deep => Core { writes: 1, ..base },
+        Size::Deep => Core { writes: 2, delta: 2, loaders: 0b10, lookers: true, rollback: true, ..base },
+    }
+}
+
+/// Both nodes do everything, each step of it on its own.
+fn pair(size: Size) -> Core {
+    let base = Core { nodes: 2, readers: &[0, 1], writes: 1, tags: 1, slots: 1, delta: 1, ..Core::default() };
+    match size {
+        Size::Small => base,
+        Size::Standard => Core { store: true, ..base },
+        Size::Deep => Core { store: true, sequencer: true, ..base },
     }
 }
 

@@ -35,7 +35,17 @@
 //! # What is not modelled
 //! More than two nodes, two tags, three writes and two failovers; several keys; prefixes and patterns (to the rule they are
 //! tags); batches; values of a store that are damaged; memory orders (shuttle tests those); split brain; liveness.
-//! Whatever a `Deep` configuration adds is explored only when asked for.
+//! Whatever a `Deep` configuration adds is explored only when asked for, and only what ran to its end counts.
+//!
+//! # What it has taught
+//! Three things the design leaves open and the model does not let pass, each a weakening of `failover` now: a node's own
+//! append belongs to what its beat sends, also before it is applied (`own_append_forgotten`); an append sends the link
+//! it follows and is refused as a beat would be (`append_without_link`), and a record is not applied in the place of
+//! one's own append (`own_append_overwritten`), or the loss of an acknowledged record is covered up by the next. The
+//! head must be *in* the applied history, nonce and all (`head_by_position`). A reader compares slots, then the floor
+//! (`floor_read_before_slots`). Within a bound of Δ a clock may not run slow at all (`drift_without_margin`). Revoking
+//! the lease at a gap or a mismatch, on the other hand, was needed by no promise within these bounds: not extending it
+//! was enough. The model revokes it all the same, as the design has it, and lists no weakening of it.
 
 mod catalogue;
 mod check;

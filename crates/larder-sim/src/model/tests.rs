@@ -55,7 +55,7 @@ fn sound(name: &str) {
 
 #[test]
 fn the_core_is_sound() {
-    ["hit", "sequencer", "store", "start", "tags", "gaps", "transactions", "drift", "returns"]
+    ["hit", "sequencer", "store", "pair", "start", "tags", "gaps", "transactions", "drift", "returns"]
         .into_iter()
         .for_each(sound);
 }

@@ -175,7 +175,8 @@ impl Core {
             for (home, reader) in self.readers.iter().zip(&mut state.readers) {
                 if usize::from(*home) == at && reader.lease > 0 {
                     reader.lease -= 1;
-                    // A hit whose lease has lapsed before the clock is read begins again.
+                    // A hit whose lease has lapsed before the clock is read begins again. The memo it might still
+                    // have written is no loss: a reader that begins after a renewal can write the same one.
                     if reader.lease == 0 && reader.at != At::Ready {
                         *reader = Default::default();
                     }

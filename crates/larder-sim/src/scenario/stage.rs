@@ -204,10 +204,15 @@ impl Stage {
         self.pass(bound + bound / 1000 + 2).await;
     }
 
-    /// Waits until it is so.
+    /// Waits until it is so; for some seconds at most.
     pub(crate) async fn until(&self, is_so: impl Fn(&World) -> bool) {
+        let patience = self.world.sim().now() + 5 * SECOND;
         while !is_so(&self.world) {
-            self.world.sim().delay(1000, 2000).await;
+            self.world.sim().delay(3000, 10_000).await;
+            if self.world.sim().now() > patience {
+                self.expect(false, "what the story waits for happens");
+                return;
+            }
         }
     }
 
@@ -276,6 +281,20 @@ impl Stage {
         self.world.authority().fail_over(kept_until, self.world.sim());
         self.world.oracle().failed_over(&database);
         self.say(NodeId::WORLD, "the database fails over");
+    }
+
+    /// A session somewhere takes the sequencer's lock, and is in no hurry.
+    pub(crate) fn hold_sequencer(&self) {
+        let taken = self.world.authority().take_turn();
+        self.expect(taken, "nobody else has the sequencer's lock");
+    }
+
+    /// That session moves what is visible in the outbox, and lets go of the lock.
+    pub(crate) fn release_sequencer(&self) {
+        let mut authority = self.world.authority();
+        let visible = authority.outbox_snapshot();
+        authority.sequence(&visible, self.world.sim());
+        authority.is_sequencing = false;
     }
 
     /// Begins a read.

@@ -3,6 +3,7 @@
 //! Only `main` uses it. It does no work and opens nothing.
 
 use crate::overrides::Overrides;
+use crate::scenario::{self, Scenario};
 use clap::{Args, Parser, Subcommand, value_parser};
 
 /// Attacks on Larder's promise.
@@ -28,6 +29,12 @@ pub(crate) enum Command {
 /// Flags of the model.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ModelArgs {
+    /// Larger bounds: some configurations take many minutes and gigabytes.
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Only this configuration and its weakenings, or only this weakening; with the story of each counterexample.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Option<String>,
     /// Print one JSON object on standard output instead of a table; progress goes to standard error.
     #[arg(long)]
     pub(crate) json: bool,
@@ -36,7 +43,7 @@ pub(crate) struct ModelArgs {
 /// Flags of the simulation.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunArgs {
-    /// How many seeds to run: one when `--seed` is given, 100 otherwise, 200 for `--seeded-bugs`.
+    /// How many seeds to run: one when `--seed` is given, 100 otherwise (5 for scenarios), 200 for `--seeded-bugs`.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..), conflicts_with = "seconds")]
     pub(crate) seeds: Option<u64>,
     /// The first seed; the others follow it. Random when not given, and always printed. 1 for `--seeded-bugs`.
@@ -46,8 +53,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=604_800))]
     pub(crate) seconds: Option<u64>,
     /// Play this scripted scenario instead of the mix of faults; `all` plays each.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) scenario: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = stories)]
+    pub(crate) scenario: Option<Stories>,
     /// Runs at the same time; as many as there are cores when not given.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=256))]
     pub(crate) jobs: Option<u64>,
@@ -81,6 +88,20 @@ impl RunArgs {
     }
 }
 
+/// Scripted scenarios, as one flag names them.
+#[derive(Clone, Debug)]
+pub(crate) struct Stories(pub(crate) Vec<&'static Scenario>);
+
+fn stories(name: &str) -> Result<Stories, String> {
+    if name == "all" {
+        return Ok(Stories(scenario::all()));
+    }
+    scenario::named(name).map(|story| Stories(vec![story])).ok_or_else(|| {
+        let names: Vec<&str> = scenario::all().iter().map(|story| story.name).collect();
+        format!("no scenario is called {name:?}: expected all, or one of {}", names.join(", "))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +118,7 @@ mod tests {
             (["--nodes", "9"], ["'9'", "--nodes", "1..=8"]),
             (["--faults", "store_errors"], ["store_errors", "--faults", "store_error, store_hang"]),
             (["--capture", "triggers"], ["'triggers'", "--capture", "outbox, direct, both"]),
+            (["--scenario", "a_tale"], ["a_tale", "--scenario", "expected all, or one of"]),
             (["--write-share", "1.5"], ["'1.5'", "--write-share", "0..=1"]),
         ] {
             let text = refusal(&args);

@@ -3,9 +3,9 @@
 //! A run leaves things in its thread (what overtakes it, whether it is in a loader), so each gets a new one. A panic in
 //! the engine is a broken promise like any other, and not the end of the program.
 
-use crate::options::Options;
 use crate::oracle::Violation;
 use crate::run::Outcome;
+use crate::work::Work;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::thread::Builder;
@@ -44,15 +44,20 @@ fn told(info: &PanicHookInfo<'_>) -> String {
 }
 
 /// Starts this on a thread of its own; `done` is told there what came of it. False when there is no thread to be had.
-pub(crate) fn start(
-    options: Options,
-    work: impl FnOnce() -> Outcome + Send + 'static,
+pub(crate) fn start(work: Work, traced: bool, done: impl FnOnce(Outcome) + Send + 'static) -> bool {
+    start_as(work, move |work| work.run(traced), done)
+}
+
+/// The same, with more to say about how it is run.
+pub(crate) fn start_as(
+    work: Work,
+    run: impl FnOnce(&Work) -> Outcome + Send + 'static,
     done: impl FnOnce(Outcome) + Send + 'static,
 ) -> bool {
     let run = move || {
-        done(catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        done(catch_unwind(AssertUnwindSafe(|| run(&work))).unwrap_or_else(|_| {
             let what = PANIC.take().unwrap_or_default();
-            Outcome::broken(options, Violation::outside(NO_PANIC, what))
+            work.broken(Violation::outside(NO_PANIC, what))
         }));
     };
     Builder::new().name(NAME.to_owned()).stack_size(STACK).spawn(run).is_ok()

@@ -1,18 +1,20 @@
 //! Many runs, on as many threads as asked for, until they are done, time is up, or somebody wants an end.
 
+use crate::args::Stories;
 use crate::attempt::{self, COMES_BACK};
 use crate::options::Options;
 use crate::oracle::Violation;
 use crate::overrides::Overrides;
-use crate::run::{self, Outcome};
+use crate::run::Outcome;
 use crate::signals::Interrupt;
 use crate::tally::Tally;
+use crate::work::Work;
 use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// A run that takes longer is taken for one that never ends. They take about a second each.
-const HANGS: Duration = Duration::from_secs(180);
+/// A run that takes longer is taken for one that never ends. They take a second or so.
+const HANGS: Duration = Duration::from_secs(90);
 
 /// How often the display changes.
 const REDRAW: Duration = Duration::from_millis(200);
@@ -32,19 +34,30 @@ pub(crate) struct Plan {
     pub(crate) budget: Budget,
     pub(crate) jobs: u64,
     pub(crate) overrides: Overrides,
+    /// Play these with each seed, instead of what the seed draws.
+    pub(crate) stories: Option<Stories>,
     /// One run that fails is enough.
     pub(crate) first: bool,
 }
 
 impl Plan {
-    /// The options of the run of this place.
-    fn options(&self, at: u64) -> Options {
-        self.overrides.over(Options::drawn(self.base.wrapping_add(at)))
+    /// What is run at this place.
+    pub(crate) fn work(&self, at: u64) -> Work {
+        let seed = self.base.wrapping_add(at / self.each());
+        match &self.stories {
+            Some(Stories(stories)) => Work::told(stories[at as usize % stories.len()], seed),
+            None => Work::drawn(self.overrides.over(Options::drawn(seed))),
+        }
+    }
+
+    /// Runs of each seed.
+    pub(crate) fn each(&self) -> u64 {
+        self.stories.as_ref().map_or(1, |Stories(stories)| stories.len().max(1) as u64)
     }
 
     fn has(&self, at: u64, passed: Duration) -> bool {
         match self.budget {
-            Budget::Runs(runs) => at < runs,
+            Budget::Runs(runs) => at / self.each() < runs,
             Budget::Time(time) => passed < time,
         }
     }
@@ -52,7 +65,7 @@ impl Plan {
 
 struct Under {
     since: Instant,
-    options: Options,
+    work: Work,
 }
 
 /// Runs it all; `show` is told now and then how far it has come.
@@ -65,10 +78,10 @@ pub(crate) fn run(plan: &Plan, interrupt: &Interrupt, mut show: impl FnMut(&Tall
     loop {
         let is_enough = interrupt.is_asked() || (plan.first && !tally.failed.is_empty());
         while !is_enough && (under_way.len() as u64) < plan.jobs && plan.has(next, began.elapsed()) {
-            let (at, options, send) = (next, plan.options(next), send.clone());
+            let (at, work, send) = (next, plan.work(next), send.clone());
             next += 1;
-            under_way.insert(at, Under { since: Instant::now(), options: options.clone() });
-            begin(at, options, send);
+            under_way.insert(at, Under { since: Instant::now(), work: work.clone() });
+            begin(at, work, send);
         }
         if under_way.is_empty() {
             break;
@@ -90,12 +103,11 @@ pub(crate) fn run(plan: &Plan, interrupt: &Interrupt, mut show: impl FnMut(&Tall
     tally
 }
 
-fn begin(at: u64, options: Options, send: mpsc::Sender<(u64, Outcome)>) {
-    let (running, spare, reply) = (options.clone(), options.clone(), send.clone());
-    let work = move || run::run(&running, false);
-    if !attempt::start(options, work, move |outcome| _ = reply.send((at, outcome))) {
+fn begin(at: u64, work: Work, send: mpsc::Sender<(u64, Outcome)>) {
+    let (spare, reply) = (work.clone(), send.clone());
+    if !attempt::start(work, false, move |outcome| _ = reply.send((at, outcome))) {
         let none = Violation::outside("a thread starts", "the system has none to give".to_owned());
-        let _ = send.send((at, Outcome::broken(spare, none)));
+        let _ = send.send((at, spare.broken(none)));
     }
 }
 
@@ -106,7 +118,7 @@ fn give_up(under_way: &mut BTreeMap<u64, Under>) -> Vec<Outcome> {
         let is_lost = run.since.elapsed() > HANGS;
         if is_lost {
             let what = format!("still running after {} s", HANGS.as_secs());
-            lost.push(Outcome::broken(run.options.clone(), Violation::outside(COMES_BACK, what)));
+            lost.push(run.work.clone().broken(Violation::outside(COMES_BACK, what)));
         }
         !is_lost
     });

@@ -1,8 +1,8 @@
 //! The command `larder-sim`: simulate, hunt seeded bugs, check the model. Never published.
 //!
 //! From the ground: `sched` (time and tasks), `fake` and `world` (what a cluster talks to), `node` and `app` (a cluster
-//! and its users), `faults` and `oracle` (what goes wrong, and what must hold all the same), `run` (one run); on top of
-//! it `campaign`, `shrink`, `hunt` and `report`. Only `console` prints.
+//! and its users), `faults` and `oracle` (what goes wrong, and what must hold all the same), `run` (one run), `scenario`
+//! (scripted ones); on top of it `campaign`, `shrink`, `hunt` and `report`. Only `console` prints.
 
 mod app;
 mod args;
@@ -20,7 +20,6 @@ mod oracle;
 mod overrides;
 mod report;
 mod run;
-#[cfg_attr(not(test), allow(dead_code))]
 mod scenario;
 mod sched;
 mod shrink;
@@ -28,6 +27,7 @@ mod signals;
 mod simulate;
 mod story;
 mod tally;
+mod work;
 mod world;
 
 use args::{Cli, Command, RunArgs};
@@ -38,7 +38,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        Some(Command::Model(_)) => model::run(),
+        Some(Command::Model(args)) => {
+            model::run(&model::Ask { json: args.json, deep: args.deep, only: args.only })
+        }
         None => attack(&cli.run),
     }
 }

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 /// What came of a run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Outcome {
+    /// The scripted story this was, if it was one.
+    pub(crate) story: Option<&'static str>,
     pub(crate) options: Options,
     pub(crate) violations: Vec<Violation>,
     pub(crate) witnessed: Witnessed,
@@ -44,9 +46,15 @@ pub(crate) struct Watch {
 impl Outcome {
     /// Of a run that came to no end of its own.
     pub(crate) fn broken(options: Options, violation: Violation) -> Self {
+        Outcome { violations: vec![violation], ..Outcome::empty(options) }
+    }
+
+    /// Of a run in which nothing was seen.
+    pub(crate) fn empty(options: Options) -> Self {
         Outcome {
+            story: None,
             options,
-            violations: vec![violation],
+            violations: Vec::new(),
             witnessed: Witnessed::default(),
             faults: BTreeMap::new(),
             simulated: Duration::ZERO,
@@ -87,6 +95,7 @@ pub(crate) fn watched(options: &Options, traced: bool, watch: &Watch) -> Outcome
     let fingerprint = sim.draw(|rng| rng.u64(..)) ^ sim.steps() ^ world.oracle().fingerprint();
     let (violations, witnessed) = world.oracle().take();
     let outcome = Outcome {
+        story: None,
         options: options.clone(),
         violations,
         witnessed,

@@ -5,9 +5,10 @@
 
 use crate::attempt;
 use crate::options::{Capture, Options};
-use crate::run::{self, Outcome};
+use crate::run::Outcome;
 
 use crate::signals::Interrupt;
+use crate::work::Work;
 use std::collections::BTreeSet;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -57,16 +58,14 @@ pub(crate) fn shrink(failed: &Outcome, jobs: u64, interrupt: &Interrupt) -> Opti
     };
     while search.step() {}
     let runs = search.runs;
-    let options = search.best.options.clone();
-    let outcome = traced(options)?;
+    let outcome = traced(Work::drawn(search.best.options))?;
     (outcome.violations.first()?.promise == promise).then_some(Shrunk { outcome, runs })
 }
 
 /// One run with everything written down.
-pub(crate) fn traced(options: Options) -> Option<Outcome> {
+pub(crate) fn traced(work: Work) -> Option<Outcome> {
     let (send, outcome) = mpsc::channel();
-    let running = options.clone();
-    attempt::start(options, move || run::run(&running, true), move |outcome| _ = send.send(outcome));
+    attempt::start(work, true, move |outcome| _ = send.send(outcome));
     outcome.recv().ok()
 }
 
@@ -99,10 +98,9 @@ impl Search<'_> {
         for seeds in seeds.chunks(self.jobs) {
             let (send, outcomes) = mpsc::channel();
             for (at, seed) in seeds.iter().enumerate() {
-                let options = Options { seed: *seed, ..simpler.clone() };
-                let (running, send) = (options.clone(), send.clone());
-                let work = move || run::run(&running, false);
-                attempt::start(options, work, move |outcome| _ = send.send((at, outcome)));
+                let work = Work::drawn(Options { seed: *seed, ..simpler.clone() });
+                let send = send.clone();
+                attempt::start(work, false, move |outcome| _ = send.send((at, outcome)));
             }
             drop(send);
             let mut ended: Vec<(usize, Outcome)> = outcomes.into_iter().collect();

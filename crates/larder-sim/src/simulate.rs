@@ -1,6 +1,6 @@
 //! What the command does without a subcommand: a campaign, the trace of one run, or a measurement of speed.
 
-use crate::args::RunArgs;
+use crate::args::{RunArgs, Stories};
 use crate::attempt;
 use crate::campaign::{self, Budget, Plan};
 use crate::console::{self, Progress};
@@ -12,6 +12,7 @@ use crate::shrink;
 use crate::signals::{INTERRUPTED, Interrupt};
 use crate::story;
 use crate::tally::{RUNS_FOR_EVERYTHING, Tally};
+use crate::work::{self, Work};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,6 +24,7 @@ const FAILURES_TOLD: usize = 3;
 
 /// Runs when nobody says how many.
 const RUNS: u64 = 100;
+const RUNS_OF_STORIES: u64 = 5;
 
 /// Simulated time of the measurement.
 const HOUR_S: u64 = 3600;
@@ -38,7 +40,7 @@ pub(crate) fn campaign(args: &RunArgs, interrupt: &Interrupt) -> ExitCode {
     }
     let tally = {
         let length = match plan.budget {
-            Budget::Runs(runs) => runs,
+            Budget::Runs(runs) => runs * plan.each(),
             Budget::Time(time) => time.as_secs(),
         };
         let unit = if matches!(plan.budget, Budget::Runs(_)) { "runs" } else { "seconds" };
@@ -48,7 +50,8 @@ pub(crate) fn campaign(args: &RunArgs, interrupt: &Interrupt) -> ExitCode {
             progress.show(at, || report::progress(tally));
         })
     };
-    let is_large = plan.overrides.is_full_mix() && tally.runs >= RUNS_FOR_EVERYTHING;
+    let is_large =
+        plan.stories.is_none() && plan.overrides.is_full_mix() && tally.runs >= RUNS_FOR_EVERYTHING;
     let never = is_large.then(|| tally.never_happened());
     let failures = look_into(&tally, &plan, interrupt);
     let summary = Summary::of(&tally, plan.base, never.as_deref(), failures);
@@ -58,9 +61,13 @@ pub(crate) fn campaign(args: &RunArgs, interrupt: &Interrupt) -> ExitCode {
         if !summary.failures.is_empty() {
             console::result(&report::failures(&summary.failures));
         }
-        console::result(&report::table(&tally));
-        for sentence in report::sentences(&tally, plan.base, never.as_deref()) {
-            console::result(&sentence);
+        match &plan.stories {
+            Some(Stories(stories)) => console::result(&report::stories(stories, &tally)),
+            None => {
+                console::result(&report::table(&tally));
+                let said = report::sentences(&tally, plan.base, never.as_deref());
+                said.iter().for_each(|sentence| console::result(sentence));
+            }
         }
     }
     match (summary.ok, tally.is_interrupted) {
@@ -71,12 +78,14 @@ pub(crate) fn campaign(args: &RunArgs, interrupt: &Interrupt) -> ExitCode {
 }
 
 fn plan(args: &RunArgs) -> Plan {
-    let runs = args.seeds.unwrap_or(if args.seed.is_some() { 1 } else { RUNS });
+    let usual = if args.scenario.is_some() { RUNS_OF_STORIES } else { RUNS };
+    let runs = args.seeds.unwrap_or(if args.seed.is_some() { 1 } else { usual });
     Plan {
         base: args.seed.unwrap_or_else(|| fastrand::u64(..BASES)),
         budget: args.seconds.map_or(Budget::Runs(runs), |seconds| Budget::Time(Duration::from_secs(seconds))),
         jobs: args.jobs(),
         overrides: args.overrides.clone(),
+        stories: args.scenario.clone(),
         first: args.first,
     }
 }
@@ -86,19 +95,21 @@ fn look_into(tally: &Tally, plan: &Plan, interrupt: &Interrupt) -> Vec<Failure> 
     let mut failures = Vec::new();
     for outcome in tally.failed.iter().take(FAILURES_TOLD) {
         let failure = Failure::of(outcome);
+        let name = work::named(outcome.story, failure.seed);
+        if outcome.story.is_some() {
+            failures.push(failure.told_in_full(outcome));
+            continue;
+        }
         // What never comes back would never come back here either.
         if plan.first || interrupt.is_asked() || failure.promise == attempt::COMES_BACK {
             failures.push(failure);
             continue;
         }
-        console::message(&format!("seed {} failed: looking for a shorter history", failure.seed));
+        console::message(&format!("{name} failed: looking for a shorter history"));
         match shrink::shrink(outcome, plan.jobs, interrupt) {
             Some(shrunk) => failures.push(failure.shrunk(&shrunk)),
             None => {
-                console::message(&format!(
-                    "seed {} does not fail again: the simulation is not deterministic",
-                    failure.seed
-                ));
+                console::message(&format!("{name} does not fail again: the simulation is not deterministic"));
                 failures.push(failure);
             }
         }
@@ -109,7 +120,11 @@ fn look_into(tally: &Tally, plan: &Plan, interrupt: &Interrupt) -> Vec<Failure> 
 /// Everything that happens in one run.
 pub(crate) fn trace(args: &RunArgs) -> ExitCode {
     let plan = plan(args);
-    let Some(outcome) = shrink::traced(plan.overrides.over(Options::drawn(plan.base))) else {
+    if plan.each() > 1 {
+        console::message("larder-sim: --trace shows one run: expected the name of one scenario, got all");
+        return ExitCode::from(2);
+    }
+    let Some(outcome) = shrink::traced(plan.work(0)) else {
         console::message("larder-sim: the run was lost");
         return ExitCode::FAILURE;
     };
@@ -117,7 +132,7 @@ pub(crate) fn trace(args: &RunArgs) -> ExitCode {
         console::result(line);
     }
     if outcome.passed() {
-        console::result(&format!("seed {} kept every promise", plan.base));
+        console::result(&format!("{} kept every promise", work::named(outcome.story, plan.base)));
         return ExitCode::SUCCESS;
     }
     console::result("\nof these, what concerns the broken promise:");
@@ -133,13 +148,10 @@ pub(crate) fn speed(args: &RunArgs, interrupt: &Interrupt) -> ExitCode {
     let options = args.overrides.over(Options::cluster(seed, HOUR_S));
     let watch = Arc::new(Watch::default());
     let (send, outcome) = mpsc::channel();
-    let (running, watched) = (options.clone(), watch.clone());
+    let watched = watch.clone();
     let length = options.ends_at() / SECOND;
-    attempt::start(
-        options,
-        move || run::watched(&running, false, &watched),
-        move |outcome| _ = send.send(outcome),
-    );
+    let run = move |work: &Work| run::watched(&work.options, false, &watched);
+    attempt::start_as(Work::drawn(options), run, move |outcome| _ = send.send(outcome));
     let mut progress = Progress::start("simulated seconds", length);
     let outcome = loop {
         match outcome.recv_timeout(Duration::from_millis(200)) {

@@ -240,6 +240,9 @@ impl Fences {
                 self.applied.load(Ordering::Relaxed) + 1
             }
             Act::Close { intent } => {
+                if crate::seeded_bug!("intent_closed_first") {
+                    self.close_intent(intent);
+                }
                 let local = self.raise_all(&record.targets);
                 self.close_intent(intent);
                 local

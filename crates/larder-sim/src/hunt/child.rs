@@ -24,6 +24,7 @@ pub(super) struct Child {
 pub(super) enum Ended {
     Passed,
     Broke {
+        story: Option<String>,
         seed: u64,
         promise: String,
     },
@@ -42,6 +43,7 @@ struct Summary {
 
 #[derive(Deserialize)]
 struct Failure {
+    story: Option<String>,
     seed: u64,
     promise: String,
 }
@@ -95,7 +97,7 @@ fn understood(text: &str) -> Option<Ended> {
     if failure.promise == attempt::COMES_BACK {
         return Some(Ended::Hung);
     }
-    Some(Ended::Broke { seed: failure.seed, promise: failure.promise })
+    Some(Ended::Broke { story: failure.story, seed: failure.seed, promise: failure.promise })
 }
 
 #[cfg(test)]
@@ -106,7 +108,10 @@ mod tests {
     fn a_childs_summary_is_understood() {
         assert_eq!(understood(r#"{"failed":0,"failures":[]}"#), Some(Ended::Passed));
         let broke = r#"{"failed":1,"failures":[{"seed":3,"promise":"the bound"}]}"#;
-        assert_eq!(understood(broke), Some(Ended::Broke { seed: 3, promise: "the bound".to_owned() }));
+        assert_eq!(
+            understood(broke),
+            Some(Ended::Broke { story: None, seed: 3, promise: "the bound".to_owned() })
+        );
         let hung = r#"{"failed":1,"failures":[{"seed":3,"promise":"a run ends"}]}"#;
         assert_eq!(understood(hung), Some(Ended::Hung));
         assert_eq!(understood("thread panicked"), None);

@@ -24,6 +24,9 @@ use verdict::Verdict;
 const SEEDS: u64 = 200;
 const BASE: u64 = 1;
 
+/// Seeds that every scripted story is played with before.
+const SEEDS_OF_STORIES: u64 = 3;
+
 /// The longest that one mistake may take, by real time.
 const TIME_MAX: Duration = Duration::from_secs(600);
 
@@ -71,7 +74,7 @@ fn all(args: &RunArgs, interrupt: &Interrupt) -> Result<ExitCode, HuntError> {
     let verdicts = {
         let mut progress = Progress::start("known mistakes", names.len() as u64);
         progress.show(0, || "first without any".to_owned());
-        clean(&asked, args.jobs(), interrupt)?;
+        asked.iter().try_for_each(|asked| clean(asked, args.jobs(), interrupt))?;
         each(&names, &asked, args.jobs(), interrupt, &mut progress)?
     };
     console::result(&if args.json { verdict::json(&verdicts) } else { verdict::table(&verdicts, &asked) });
@@ -89,10 +92,14 @@ fn wanted(args: &RunArgs) -> Result<Vec<String>, HuntError> {
     Ok(known.into_iter().filter(|name| args.only.is_empty() || args.only.contains(name)).collect())
 }
 
-/// What every child is asked.
-fn asked(args: &RunArgs) -> Vec<String> {
-    let number = |name: &str, value: u64| [format!("--{name}"), value.to_string()];
-    [number("seed", args.seed.unwrap_or(BASE)), number("seeds", args.seeds.unwrap_or(SEEDS))].concat()
+/// What is asked for every mistake, one after the other: the scripted stories, then the mix of faults.
+fn asked(args: &RunArgs) -> Vec<Vec<String>> {
+    let seeds = |seeds: u64| {
+        let base = args.seed.unwrap_or(BASE).to_string();
+        vec!["--seed".to_owned(), base, "--seeds".to_owned(), seeds.to_string()]
+    };
+    let stories = [vec!["--scenario".to_owned(), "all".to_owned()], seeds(SEEDS_OF_STORIES)].concat();
+    vec![stories, seeds(args.seeds.unwrap_or(SEEDS))]
 }
 
 /// Without any mistake the same seeds pass.
@@ -105,7 +112,7 @@ fn clean(asked: &[String], jobs: u64, interrupt: &Interrupt) -> Result<(), HuntE
         match child.ended(TIME_MAX)? {
             None => std::thread::sleep(child::LOOK),
             Some(Ended::Passed) => return Ok(()),
-            Some(Ended::Broke { seed, promise }) => {
+            Some(Ended::Broke { seed, promise, .. }) => {
                 return Err(HuntError::Unclean(format!("seed {seed} breaks `{promise}`")));
             }
             Some(Ended::Hung) => return Err(HuntError::Unclean("no end in time".to_owned())),
@@ -114,15 +121,24 @@ fn clean(asked: &[String], jobs: u64, interrupt: &Interrupt) -> Result<(), HuntE
     }
 }
 
+/// A mistake that is being hunted.
+struct Hunted<'a> {
+    name: &'a str,
+    child: Child,
+    /// How many things it was asked before, and how long those took.
+    passed: usize,
+    before: Duration,
+}
+
 fn each(
     names: &[String],
-    asked: &[String],
+    asked: &[Vec<String>],
     jobs: u64,
     interrupt: &Interrupt,
     progress: &mut Progress,
 ) -> Result<Vec<Verdict>, HuntError> {
     let mut waiting: VecDeque<&String> = names.iter().collect();
-    let mut under_way: Vec<(&String, Child)> = Vec::new();
+    let mut under_way: Vec<Hunted<'_>> = Vec::new();
     let mut verdicts = Vec::new();
     loop {
         if interrupt.is_asked() {
@@ -131,20 +147,27 @@ fn each(
         while (under_way.len() as u64) < jobs
             && let Some(name) = waiting.pop_front()
         {
-            under_way.push((name, Child::start(Some(name), asked, 1)?));
+            let child = Child::start(Some(name), &asked[0], 1)?;
+            under_way.push(Hunted { name, child, passed: 0, before: Duration::ZERO });
         }
         if under_way.is_empty() {
             break;
         }
         let mut left = Vec::new();
-        for (name, mut child) in under_way {
-            match child.ended(TIME_MAX)? {
-                None => left.push((name, child)),
-                Some(ended) => verdicts.push(Verdict::new(name, ended, child.age())),
+        for mut hunted in under_way {
+            let ended = hunted.child.ended(TIME_MAX)?;
+            let took = hunted.before + hunted.child.age();
+            match (ended, asked.get(hunted.passed + 1)) {
+                (None, _) => left.push(hunted),
+                (Some(Ended::Passed), Some(next)) => {
+                    let child = Child::start(Some(hunted.name), next, 1)?;
+                    left.push(Hunted { child, passed: hunted.passed + 1, before: took, ..hunted });
+                }
+                (Some(ended), _) => verdicts.push(Verdict::new(hunted.name, ended, took)),
             }
         }
         under_way = left;
-        let names: Vec<&str> = under_way.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = under_way.iter().map(|hunted| hunted.name).collect();
         let missed = verdicts.iter().filter(|verdict| !verdict.caught).count();
         progress.show(verdicts.len() as u64, || format!("{missed} not caught; now {}", names.join(", ")));
         std::thread::sleep(child::LOOK);

@@ -11,6 +11,8 @@ use std::time::Duration;
 pub(super) struct Verdict {
     pub(super) bug: String,
     pub(super) caught: bool,
+    /// The scripted story that caught it, if one did.
+    story: Option<String>,
     /// The first seed that caught it.
     seed: Option<u64>,
     seconds: f64,
@@ -37,18 +39,18 @@ enum How {
 
 impl Verdict {
     pub(super) fn new(bug: &str, ended: Ended, took: Duration) -> Self {
-        let (how, seed, what) = match ended {
-            Ended::Passed => (How::Missed, None, None),
-            Ended::Hung => (How::Hang, None, None),
-            Ended::Lost(why) => (How::Lost, None, Some(why)),
-            Ended::Broke { seed, promise } if promise == attempt::NO_PANIC => {
-                (How::Panic, Some(seed), Some(promise))
+        let (how, story, seed, what) = match ended {
+            Ended::Passed => (How::Missed, None, None, None),
+            Ended::Hung => (How::Hang, None, None, None),
+            Ended::Lost(why) => (How::Lost, None, None, Some(why)),
+            Ended::Broke { story, seed, promise } => {
+                let is_panic = promise == attempt::NO_PANIC;
+                (if is_panic { How::Panic } else { How::Violation }, story, Some(seed), Some(promise))
             }
-            Ended::Broke { seed, promise } => (How::Violation, Some(seed), Some(promise)),
         };
         let caught = matches!(how, How::Violation | How::Panic | How::Hang);
         let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
-        Verdict { bug: bug.to_owned(), caught, seed, seconds, how, what }
+        Verdict { bug: bug.to_owned(), caught, story, seed, seconds, how, what }
     }
 }
 
@@ -58,10 +60,10 @@ pub(super) fn json(verdicts: &[Verdict]) -> String {
 }
 
 /// One row for each, and what they say together.
-pub(super) fn table(verdicts: &[Verdict], asked: &[String]) -> String {
+pub(super) fn table(verdicts: &[Verdict], asked: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_header(["known mistake", "caught", "seed", "seconds", "broken promise"]);
+    table.set_header(["known mistake", "caught", "story", "seed", "seconds", "broken promise"]);
     for verdict in verdicts {
         let caught = match verdict.how {
             How::Violation => "yes",
@@ -73,17 +75,19 @@ pub(super) fn table(verdicts: &[Verdict], asked: &[String]) -> String {
         table.add_row([
             verdict.bug.clone(),
             caught.to_owned(),
+            verdict.story.clone().unwrap_or_default(),
             verdict.seed.map(|seed| seed.to_string()).unwrap_or_default(),
             format!("{:.1}", verdict.seconds),
             verdict.what.clone().unwrap_or_default(),
         ]);
     }
     let caught = verdicts.iter().filter(|verdict| verdict.caught).count();
-    let asked = asked.join(" ");
+    let asked: Vec<String> = asked.iter().map(|asked| format!("`{}`", asked.join(" "))).collect();
     format!(
-        "{table}\n{caught} of {} known mistakes were caught by `{asked}`, which the code without them passes.\nOne of \
-         them with its story: LARDER_SEEDED_BUG=name target/seeded-bugs/release/larder-sim --seed SEED",
+        "{table}\n{caught} of {} known mistakes were caught by {}, which the code without them passes.\nOne of \
+         them with its story: LARDER_SEEDED_BUG=name target/seeded-bugs/release/larder-sim [--scenario STORY] --seed SEED",
         verdicts.len(),
+        asked.join(" and "),
     )
 }
 
@@ -93,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_json_has_the_promised_fields_and_says_how_it_was_caught() {
-        let broke = Ended::Broke { seed: 3, promise: "the bound".to_owned() };
+        let broke = Ended::Broke { story: None, seed: 3, promise: "the bound".to_owned() };
         let verdicts = [
             Verdict::new("a", broke, Duration::from_millis(1500)),
             Verdict::new("b", Ended::Passed, Duration::ZERO),
@@ -101,18 +105,18 @@ mod tests {
         ];
         assert_eq!(
             json(&verdicts),
-            r#"[{"bug":"a","caught":true,"seed":3,"seconds":1.5,"how":"violation","what":"the bound"},"#
+            r#"[{"bug":"a","caught":true,"story":null,"seed":3,"seconds":1.5,"how":"violation","what":"the bound"},"#
                 .to_owned()
-                + r#"{"bug":"b","caught":false,"seed":null,"seconds":0.0,"how":"missed","what":null},"#
-                + r#"{"bug":"c","caught":false,"seed":null,"seconds":0.0,"how":"lost","what":"gone"}]"#
+                + r#"{"bug":"b","caught":false,"story":null,"seed":null,"seconds":0.0,"how":"missed","what":null},"#
+                + r#"{"bug":"c","caught":false,"story":null,"seed":null,"seconds":0.0,"how":"lost","what":"gone"}]"#
         );
-        let text = table(&verdicts, &["--seed".to_owned(), "1".to_owned()]);
+        let text = table(&verdicts, &[vec!["--seed".to_owned(), "1".to_owned()]]);
         assert!(text.contains("1 of 3 known mistakes were caught by `--seed 1`"), "{text}");
     }
 
     #[test]
     fn a_panic_is_told_apart_from_a_violation() {
-        let broke = Ended::Broke { seed: 3, promise: attempt::NO_PANIC.to_owned() };
+        let broke = Ended::Broke { story: None, seed: 3, promise: attempt::NO_PANIC.to_owned() };
         assert_eq!(Verdict::new("a", broke, Duration::ZERO).how, How::Panic);
     }
 }

@@ -1,15 +1,18 @@
 //! A failed run: what was broken, the shortest history found, and the one command that replays it.
 
 use crate::oracle::Violation;
-use crate::overrides;
 use crate::run::Outcome;
 use crate::shrink::Shrunk;
 use crate::story;
+use crate::work;
 use serde::Serialize;
 
 /// A failed run, for people and programs.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Failure {
+    /// The scripted story that failed, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) story: Option<&'static str>,
     pub(crate) seed: u64,
     /// The first that was broken.
     pub(crate) promise: &'static str,
@@ -37,39 +40,52 @@ impl Failure {
     /// A failed run, not shrunk.
     pub(crate) fn of(outcome: &Outcome) -> Self {
         Failure {
+            story: outcome.story,
             seed: outcome.options.seed,
             promise: outcome.violations.first().map_or("none", |violation| violation.promise),
             violations: outcome.violations.clone(),
             options: outcome.options.clone(),
-            replay: command(&overrides::flags(&outcome.options)),
+            replay: command(&work::flags(outcome)),
             shrunk: None,
         }
     }
 
-    pub(crate) fn shrunk(mut self, shrunk: &Shrunk) -> Self {
-        let outcome = &shrunk.outcome;
+    pub(crate) fn shrunk(self, shrunk: &Shrunk) -> Self {
+        self.with(&shrunk.outcome, shrunk.runs)
+    }
+
+    /// A scripted story is as short as it gets.
+    pub(crate) fn told_in_full(self, outcome: &Outcome) -> Self {
+        self.with(outcome, 1)
+    }
+
+    fn with(mut self, outcome: &Outcome, runs: u64) -> Self {
         self.shrunk = Some(Shorter {
             options: outcome.options.clone(),
             violation: outcome.violations.first().cloned(),
-            runs: shrunk.runs,
+            runs,
             story: story::tell(outcome),
-            replay: command(&format!("{} --trace", overrides::flags(&outcome.options))),
+            replay: command(&format!("{} --trace", work::flags(outcome))),
         });
         self
     }
 
     /// For people.
     pub(crate) fn told(&self) -> String {
-        let mut text = format!("seed {} broke a promise\n", self.seed);
+        let mut text = format!("{} broke a promise\n", work::named(self.story, self.seed));
         for violation in self.violations.iter().take(3) {
             text.push_str(&story::closing(violation));
             text.push('\n');
         }
-        text.push_str(&format!("  drawn: {}\n", drawn(&self.options)));
+        if self.story.is_none() {
+            text.push_str(&format!("  drawn: {}\n", drawn(&self.options)));
+        }
         match &self.shrunk {
             None => text.push_str(&format!("  replay: {} --trace\n", self.replay)),
             Some(shorter) => {
-                text.push_str(&format!("  the shortest history found in {} runs:\n", shorter.runs));
+                if self.story.is_none() {
+                    text.push_str(&format!("  the shortest history found in {} runs:\n", shorter.runs));
+                }
                 for line in &shorter.story {
                     text.push_str(line);
                     text.push('\n');

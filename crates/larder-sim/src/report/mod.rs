@@ -4,10 +4,12 @@
 
 mod failure;
 mod json;
+mod stories;
 mod summary;
 
 pub(crate) use failure::{Failure, failures};
 pub(crate) use json::Summary;
+pub(crate) use stories::stories;
 pub(crate) use summary::{progress, sentences, speed, table};
 
 /// `1234567` as `1,234,567`.

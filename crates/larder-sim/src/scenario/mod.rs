@@ -14,6 +14,7 @@ mod stores;
 pub(crate) use stage::Played;
 
 /// One story.
+#[derive(Debug)]
 pub(crate) struct Scenario {
     /// Its name on the command line.
     pub(crate) name: &'static str,

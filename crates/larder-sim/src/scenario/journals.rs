@@ -254,27 +254,28 @@ fn slow_sequencer(seed: u64) -> Played {
 }
 
 fn sequencer_that_looked_too_early(seed: u64) -> Played {
-    play(
-        seed,
-        |_| {},
-        |stage| async move {
-            let [a, b] = stage.nodes().await;
+    // Without hints, so that the renewal begins well after the write was acknowledged.
+    let set = |options: &mut Options| {
+        options.faults = vec![Fault::HintDrop];
+        options.intensity = 100.0;
+    };
+    play(seed, set, |stage| async move {
+        let [a, b] = stage.nodes().await;
+        stage.read(&a, ROW).await;
+        stage.hold_sequencer();
+        stage.write(&b, ROW).await;
+        stage.pass(400).await;
+        // By now a's renewal, begun after the write was acknowledged, waits for the lock.
+        stage.release_sequencer();
+        stage.pass(20).await;
+        stage.cut(&a, Service::Journal, 5000);
+        for _ in 0..100 {
+            stage.pass(10).await;
+            // The oracle knows since when the newest must be seen.
             stage.read(&a, ROW).await;
-            stage.hold_sequencer();
-            stage.write(&b, ROW).await;
-            stage.pass(400).await;
-            // By now a's renewal, begun after the write was acknowledged, waits for the lock.
-            stage.release_sequencer();
-            stage.pass(20).await;
-            stage.cut(&a, Service::Journal, 5000);
-            for _ in 0..100 {
-                stage.pass(10).await;
-                // The oracle knows since when the newest must be seen.
-                stage.read(&a, ROW).await;
-            }
-            stage.expect_newest(&a, ROW).await;
-        },
-    )
+        }
+        stage.expect_newest(&a, ROW).await;
+    })
 }
 
 fn compacted_while_away(seed: u64) -> Played {

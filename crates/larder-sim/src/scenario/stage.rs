@@ -2,14 +2,14 @@
 //!
 //! Nodes are real ones; what they do runs as tasks of theirs, so a paused node stands still and a killed one forgets.
 
-use crate::app::{is_in_loader, read_row};
+use crate::app::{is_in_loader, read_many, read_row};
 use crate::fake::{Failed, RowId, Transaction};
 use crate::node::{Node, REGIONS};
 use crate::options::{Capture, Options};
 use crate::oracle::{Region as Kind, Violation};
 use crate::sched::{MS, NodeId, NodeRuntime, SECOND};
 use crate::world::{Service, World};
-use larder::{Cause, Error, Freshness, Invalidated, Outcome, Source, Target, tag};
+use larder::{Cause, Error, Invalidated, Outcome, Source, Target, tag};
 use larder_core::interleave;
 use std::cell::Cell;
 use std::future::Future;
@@ -55,7 +55,6 @@ pub(crate) struct Read {
     /// `None`: absent, or failed.
     pub(crate) version: Option<u64>,
     pub(crate) source: Option<Source>,
-    pub(crate) freshness: Option<Freshness>,
     pub(crate) failed: bool,
 }
 
@@ -304,6 +303,12 @@ impl Stage {
         underway(&node.rt, Reader(Box::pin(reading)))
     }
 
+    /// Begins to read the rows of a row's group with one call.
+    pub(crate) fn begin_batch(&self, node: &Node, row: RowId) -> Underway<()> {
+        let reader = node.clone();
+        underway(&node.rt, async move { read_many(&reader, row).await })
+    }
+
     /// Reads a row through a region.
     pub(crate) async fn read_in(&self, node: &Node, kind: Kind, row: RowId) -> Read {
         self.begin_read(node, kind, row).done().await
@@ -443,7 +448,6 @@ impl Read {
         Read {
             version: outcome.as_ref().map(|outcome| outcome.version),
             source: outcome.as_ref().map(Outcome::source),
-            freshness: outcome.as_ref().map(Outcome::freshness),
             failed,
         }
     }

@@ -134,7 +134,7 @@ async fn read_sum(node: &Node, row: RowId) {
 }
 
 /// Reads the rows of a group with one call.
-async fn read_many(node: &Node, row: RowId) {
+pub(crate) async fn read_many(node: &Node, row: RowId) {
     let begun = node.world.sim().now();
     let siblings = node.world.database().siblings(row);
     let keys: BTreeMap<Vec<u8>, RowId> =

@@ -65,27 +65,32 @@ impl JournalPort {
         back.map_err(|e| JournalError::indeterminate("the answer was lost", e))
     }
 
-    /// Moves what is visible in the outbox into the journal.
-    async fn sequence(&self) {
+    /// Moves what is visible in the outbox into the journal; up to which position its session sees the journal then.
+    async fn sequence(&self) -> u64 {
         let world = &self.world;
         if world.authority().outbox_is_empty() {
-            return;
+            return u64::MAX;
         }
-        let early =
-            seeded_bug!("sequencer_snapshot_before_lock").then(|| world.authority().outbox_snapshot());
+        let early = seeded_bug!("sequencer_snapshot_before_lock").then(|| {
+            let authority = world.authority();
+            (authority.outbox_snapshot(), authority.head().position)
+        });
         let turn = loop {
             if world.authority().take_turn() {
                 break Turn(world.clone());
             }
             if seeded_bug!("sequencer_skips_busy_lock") {
-                return;
+                return u64::MAX;
             }
             world.sim().delay(MS / 10, MS).await;
         };
-        let snapshot = match early {
-            Some(early) => early,
-            None => world.authority().outbox_snapshot(),
+        let (snapshot, seen) = match early {
+            Some((snapshot, head)) => (snapshot, head),
+            None => (world.authority().outbox_snapshot(), u64::MAX),
         };
+        if world.strikes(Fault::JournalSlow, 0.02) {
+            world.sim().delay(10 * MS, 2 * SECOND).await;
+        }
         world.sim().delay(1000, MS / 2).await;
         let moved = world.authority().sequence(&snapshot, world.sim());
         drop(turn);
@@ -93,7 +98,17 @@ impl JournalPort {
             world.note(self.rt.node, || format!("sequencer moves {moved} records"));
             world.hint_all();
         }
+        seen
     }
+}
+
+/// What a session sees of a page whose snapshot ends at this position.
+fn as_of(mut page: Page, after: Link, seen: u64) -> Page {
+    if page.head.position > seen {
+        page.records.retain(|record| record.link.position <= seen);
+        page.head = page.records.last().map_or(after, |record| record.link);
+    }
+    page
 }
 
 impl Journal for JournalPort {
@@ -115,10 +130,10 @@ impl Journal for JournalPort {
     ) -> BoxFuture<'a, Result<Page, JournalError>> {
         Box::pin(async move {
             self.ask().await?;
-            self.sequence().await;
+            let seen = self.sequence().await;
             // Fewer than asked for, as when records are large.
             let limit = if self.world.sim().chance(0.3) { limit.min(3) } else { limit };
-            let page = self.world.authority().page(after, limit);
+            let page = self.world.authority().page(after, limit).map(|page| as_of(page, after, seen));
             if let Ok(page) = &page
                 && let (Some(first), Some(last)) = (page.records.first(), page.records.last())
             {

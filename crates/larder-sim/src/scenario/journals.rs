@@ -59,6 +59,19 @@ pub(super) const STORIES: &[Scenario] = &[
         play: slow_answer,
     },
     Scenario {
+        name: "slow_sequencer",
+        story: "A session holds the sequencer's lock for seconds; renewals that cannot have it must not pass for renewals.",
+        catches: &["sequencer_skips_busy_lock"],
+        play: slow_sequencer,
+    },
+    Scenario {
+        name: "sequencer_that_looked_too_early",
+        story: "While a renewal waits for the sequencer's lock, the session that holds it moves a write's record: what the \
+                renewal then reads must have that record in it.",
+        catches: &["sequencer_snapshot_before_lock"],
+        play: sequencer_that_looked_too_early,
+    },
+    Scenario {
         name: "compacted_while_away",
         story: "A node is away while a write is recorded and the record is dropped again by the journal.",
         catches: &["gap_not_noticed", "adopt_keeps_floor"],
@@ -218,6 +231,49 @@ fn slow_answer(seed: u64) -> Played {
         let (reader, renewals) = (a.clone(), a.cache.stats().journal.renewals);
         stage.until(move |_| reader.cache.stats().journal.renewals > renewals).await;
         // What it says was true a second ago.
+        stage.expect_newest(&a, ROW).await;
+    })
+}
+
+fn slow_sequencer(seed: u64) -> Played {
+    play(
+        seed,
+        |_| {},
+        |stage| async move {
+            let [a, b] = stage.nodes().await;
+            stage.read(&a, ROW).await;
+            stage.hold_sequencer();
+            stage.write(&b, ROW).await;
+            stage.past_the_bound().await;
+            stage.expect_newest(&a, ROW).await;
+            stage.release_sequencer();
+            stage.past_the_bound().await;
+            stage.expect_newest(&a, ROW).await;
+        },
+    )
+}
+
+fn sequencer_that_looked_too_early(seed: u64) -> Played {
+    // Without hints, so that the renewal begins well after the write was acknowledged.
+    let set = |options: &mut Options| {
+        options.faults = vec![Fault::HintDrop];
+        options.intensity = 100.0;
+    };
+    play(seed, set, |stage| async move {
+        let [a, b] = stage.nodes().await;
+        stage.read(&a, ROW).await;
+        stage.hold_sequencer();
+        stage.write(&b, ROW).await;
+        stage.pass(400).await;
+        // By now a's renewal, begun after the write was acknowledged, waits for the lock.
+        stage.release_sequencer();
+        stage.pass(20).await;
+        stage.cut(&a, Service::Journal, 5000);
+        for _ in 0..100 {
+            stage.pass(10).await;
+            // The oracle knows since when the newest must be seen.
+            stage.read(&a, ROW).await;
+        }
         stage.expect_newest(&a, ROW).await;
     })
 }

@@ -21,6 +21,7 @@ pub(crate) struct Scenario {
     /// What happens, in one sentence.
     pub(crate) story: &'static str,
     /// Seeded bugs that break it.
+    #[cfg_attr(not(test), allow(dead_code, reason = "for whoever reads the story, and for its tests"))]
     pub(crate) catches: &'static [&'static str],
     /// Plays it with this seed.
     pub(crate) play: fn(u64) -> Played,

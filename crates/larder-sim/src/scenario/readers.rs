@@ -16,6 +16,12 @@ pub(super) const STORIES: &[Scenario] = &[
         play: the_race,
     },
     Scenario {
+        name: "the_race_of_a_batch",
+        story: "One call loads many rows, one of them is written and recorded, and only then is what was read kept.",
+        catches: &["stamp_after_load_batch", "stamp_after_load"],
+        play: the_race_of_a_batch,
+    },
+    Scenario {
         name: "the_race_of_absence",
         story: "A load finds that a row does not exist, the row is written and recorded, and only then is the absence kept.",
         catches: &["stamp_after_load_negative"],
@@ -64,6 +70,23 @@ fn the_race(seed: u64) -> Played {
             stage.held().await;
             stage.write(&b, ROW).await;
             stage.expect_version(reading.done().await, ROW, 0, "the load began before the write");
+            stage.past_the_bound().await;
+            stage.expect_newest(&a, ROW).await;
+        },
+    )
+}
+
+fn the_race_of_a_batch(seed: u64) -> Played {
+    play(
+        seed,
+        |_| {},
+        |stage| async move {
+            let [a, b] = stage.nodes().await;
+            stage.hold_next_load(&a, 800);
+            let reading = stage.begin_batch(&a, ROW);
+            stage.held().await;
+            stage.write(&b, ROW).await;
+            reading.done().await;
             stage.past_the_bound().await;
             stage.expect_newest(&a, ROW).await;
         },

@@ -2,14 +2,14 @@
 //!
 //! Nodes are real ones; what they do runs as tasks of theirs, so a paused node stands still and a killed one forgets.
 
-use crate::app::{is_in_loader, read_row};
+use crate::app::{is_in_loader, read_many, read_row};
 use crate::fake::{Failed, RowId, Transaction};
 use crate::node::{Node, REGIONS};
 use crate::options::{Capture, Options};
 use crate::oracle::{Region as Kind, Violation};
 use crate::sched::{MS, NodeId, NodeRuntime, SECOND};
 use crate::world::{Service, World};
-use larder::{Cause, Error, Freshness, Invalidated, Outcome, Source, Target, tag};
+use larder::{Cause, Error, Invalidated, Outcome, Source, Target, tag};
 use larder_core::interleave;
 use std::cell::Cell;
 use std::future::Future;
@@ -55,7 +55,6 @@ pub(crate) struct Read {
     /// `None`: absent, or failed.
     pub(crate) version: Option<u64>,
     pub(crate) source: Option<Source>,
-    pub(crate) freshness: Option<Freshness>,
     pub(crate) failed: bool,
 }
 
@@ -204,10 +203,15 @@ impl Stage {
         self.pass(bound + bound / 1000 + 2).await;
     }
 
-    /// Waits until it is so.
+    /// Waits until it is so; for some seconds at most.
     pub(crate) async fn until(&self, is_so: impl Fn(&World) -> bool) {
+        let patience = self.world.sim().now() + 5 * SECOND;
         while !is_so(&self.world) {
-            self.world.sim().delay(1000, 2000).await;
+            self.world.sim().delay(3000, 10_000).await;
+            if self.world.sim().now() > patience {
+                self.expect(false, "what the story waits for happens");
+                return;
+            }
         }
     }
 
@@ -278,11 +282,31 @@ impl Stage {
         self.say(NodeId::WORLD, "the database fails over");
     }
 
+    /// A session somewhere takes the sequencer's lock, and is in no hurry.
+    pub(crate) fn hold_sequencer(&self) {
+        let taken = self.world.authority().take_turn();
+        self.expect(taken, "nobody else has the sequencer's lock");
+    }
+
+    /// That session moves what is visible in the outbox, and lets go of the lock.
+    pub(crate) fn release_sequencer(&self) {
+        let mut authority = self.world.authority();
+        let visible = authority.outbox_snapshot();
+        authority.sequence(&visible, self.world.sim());
+        authority.is_sequencing = false;
+    }
+
     /// Begins a read.
     pub(crate) fn begin_read(&self, node: &Node, kind: Kind, row: RowId) -> Underway<Read> {
         let reader = node.clone();
         let reading = async move { Read::of(read_row(&reader, kind, row).await) };
         underway(&node.rt, Reader(Box::pin(reading)))
+    }
+
+    /// Begins to read the rows of a row's group with one call.
+    pub(crate) fn begin_batch(&self, node: &Node, row: RowId) -> Underway<()> {
+        let reader = node.clone();
+        underway(&node.rt, async move { read_many(&reader, row).await })
     }
 
     /// Reads a row through a region.
@@ -424,7 +448,6 @@ impl Read {
         Read {
             version: outcome.as_ref().map(|outcome| outcome.version),
             source: outcome.as_ref().map(Outcome::source),
-            freshness: outcome.as_ref().map(Outcome::freshness),
             failed,
         }
     }

@@ -13,7 +13,7 @@ pub(crate) struct Authority {
     records: VecDeque<(Time, Record)>,
     retention: usize,
     pub(super) outbox: Outbox,
-    pub(super) is_sequencing: bool,
+    pub(crate) is_sequencing: bool,
     pub(crate) appended: u64,
     /// How often it was read.
     pub(crate) pages: u64,
@@ -150,7 +150,7 @@ impl Authority {
     }
 
     /// The sequencer's lock, if nobody has it.
-    pub(super) fn take_turn(&mut self) -> bool {
+    pub(crate) fn take_turn(&mut self) -> bool {
         !std::mem::replace(&mut self.is_sequencing, true)
     }
 
@@ -158,12 +158,12 @@ impl Authority {
         self.outbox.is_empty()
     }
 
-    pub(super) fn outbox_snapshot(&self) -> Vec<u64> {
+    pub(crate) fn outbox_snapshot(&self) -> Vec<u64> {
         self.outbox.visible()
     }
 
     /// Moves these outbox rows into the journal, in their order; how many were still there.
-    pub(super) fn sequence(&mut self, ids: &[u64], sim: &Sim) -> usize {
+    pub(crate) fn sequence(&mut self, ids: &[u64], sim: &Sim) -> usize {
         let taken = self.outbox.take(ids);
         let moved = taken.len();
         for (targets, cause) in taken {

@@ -7,11 +7,12 @@ mod list;
 
 use crate::input::{Input, seed};
 use larder_core::{
-    Birth, Cause, Dependencies, Epoch, Fences, Link, Path, Pattern, Record, Segments, Tag, Target, Tenant,
-    Verdict, key, tag,
+    Act, Birth, Cause, Dependencies, Epoch, Fences, IntentId, Link, Path, Pattern, Record, Segments, Tag,
+    Target, Tenant, Verdict, key, tag,
 };
 use list::{Born, Known, List};
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 /// What the node has room for when it is asked for the least; pattern records have room of their own.
 const ROOM: usize = 512;
@@ -79,9 +80,11 @@ enum Step {
     Locate,
     Check,
     Burst,
+    Open,
+    Close,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 12] = [
     Step::Apply,
     Step::Fence,
     Step::Adopt,
@@ -92,6 +95,8 @@ const STEPS: [Step; 10] = [
     Step::Locate,
     Step::Check,
     Step::Burst,
+    Step::Open,
+    Step::Close,
 ];
 
 impl Pair {
@@ -100,7 +105,15 @@ impl Pair {
         self.node.lease().extend(self.clock);
         let mut trusted = true;
         match step {
-            Step::Apply => trusted = self.apply(&targets(input)),
+            Step::Apply => trusted = self.apply(Act::Invalidate, &targets(input)),
+            Step::Open => {
+                let (intent, lasts) = (IntentId::new(input.below(3).into()), Duration::from_secs(1));
+                trusted = self.apply(Act::Open { intent, lasts }, &targets(input));
+            }
+            Step::Close => {
+                let intent = IntentId::new(input.below(3).into());
+                trusted = self.apply(Act::Close { intent }, &targets(input));
+            }
             Step::Fence => {
                 let targets = targets(input);
                 let birth = self.node.fence(&targets);
@@ -125,19 +138,22 @@ impl Pair {
         assert_eq!(self.node.lease().load().since(), trusted.then_some(self.clock), "the lease");
         assert_eq!(self.node.head(), self.list.head());
         assert_eq!(self.node.birth().map(|birth| birth.stamp), self.list.head());
+        assert!(self.list.head().is_none_or(|head| self.node.has_reached(head)));
+        let open: Vec<IntentId> = self.node.open_intents().iter().map(|intent| intent.id).collect();
+        assert_eq!(open, self.list.open());
     }
 
     /// The next record; `false` when no history was adopted, so that none can be.
-    fn apply(&mut self, targets: &[Target]) -> bool {
+    fn apply(&mut self, act: Act, targets: &[Target]) -> bool {
         let head = self.list.head();
         let link = match head {
             Some(head) => Link { position: head.position + 1, nonce: self.clock, ..head },
             None => Link { epoch: Epoch::new(1), position: 1, nonce: self.clock },
         };
-        let told = self.node.apply(&record(link, targets));
+        let told = self.node.apply(&record(link, act, targets));
         assert_eq!(told.is_ok(), head.is_some());
         if told.is_ok() {
-            self.list.apply(link, targets);
+            self.list.apply(link, act, targets);
             self.links.push(link);
         }
         told.is_ok()
@@ -150,8 +166,10 @@ impl Pair {
             (1, Some(old)) => Link { position: old.position + 7, nonce: self.clock, ..old },
             (way, _) => Link { epoch: Epoch::new(way.into()), position: way.into(), nonce: self.clock },
         };
-        self.node.adopt(link);
-        self.list.adopt(link);
+        // What is open there, if it is known here; or nothing.
+        let open = if input.below(2) == 0 { self.node.open_intents() } else { Vec::new() };
+        self.node.adopt(link, &open);
+        self.list.adopt(link, !open.is_empty());
         self.links.push(link);
     }
 
@@ -168,7 +186,7 @@ impl Pair {
             _ => Link { position: head.position.wrapping_sub(1), nonce: !self.clock, ..head },
         };
         let before = self.node.birth();
-        let told = self.node.apply(&record(link, &targets));
+        let told = self.node.apply(&record(link, Act::Invalidate, &targets));
         // What lies below the floor may be forgotten, and is then not known to have been told.
         let forgotten = way == 0 && self.list.is_over(ROOM);
         assert!(told.is_ok() == (way == 0) || forgotten, "{link:?} after {head:?}");
@@ -255,7 +273,7 @@ impl Pair {
             self.clock += 1;
             self.node.lease().extend(self.clock);
             let name = if patterns { Target::pattern("q", numbered(n)) } else { Target::tag(tag!["n", n]) };
-            self.apply(&[name])
+            self.apply(Act::Invalidate, &[name])
         })
     }
 }
@@ -265,8 +283,8 @@ fn numbered(n: u64) -> Pattern {
     Pattern::new().exact(n)
 }
 
-fn record(link: Link, targets: &[Target]) -> Record {
-    Record { link, targets: targets.to_vec(), cause: Cause::default() }
+fn record(link: Link, act: Act, targets: &[Target]) -> Record {
+    Record { link, act, targets: targets.to_vec(), cause: Cause::default() }
 }
 
 fn pick<T: Copy>(from: &[T], at: u8) -> Option<T> {
@@ -343,7 +361,7 @@ const fn number_of(step: Step) -> u8 {
 
 /// Histories in which each step means something, and such that the node's room overflows.
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
-    use Step::{Adopt, Apply, Birth, Burst, Check, Fence, Keep, Locate, Misfit, Nest};
+    use Step::{Adopt, Apply, Birth, Burst, Check, Close, Fence, Keep, Locate, Misfit, Nest, Open};
     let step = |step, rest: &[u8]| [&[number_of(step)], rest].concat();
     let apply = |rest: &[u8]| step(Apply, rest);
     let keep = |rest: &[u8]| [step(Birth, &[]), step(Keep, &[0]), rest.to_vec()].concat();
@@ -378,6 +396,11 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         ("everything", apply(&[1, 0])),
         ("fence", step(Fence, &[1, 1, 1, 1, 1])),
         ("adopt", step(Adopt, &[1, 0])),
+        ("open", step(Open, &[1, 1, 1, 1, 1, 1])),
+        ("open-everything", step(Open, &[1, 1, 0])),
+        ("open-pattern", step(Open, &[1, 1, 7, 3, 1])),
+        ("open-and-close", [step(Open, &[1, 1, 1, 1, 1, 1]), again.clone(), step(Close, &[1, 0])].concat()),
+        ("open-and-adopt", [step(Open, &[1, 1, 1, 1, 1, 1]), step(Adopt, &[1, 0, 0])].concat()),
         ("overflow", bursts(1)),
         ("overflow-of-patterns", bursts(0)),
     ] {

@@ -1,12 +1,15 @@
 //! Targets and what a record carries: decoded only when the encoder wrote it, and the same on the other side.
 
 use crate::input::{Input, seed};
-use larder_core::{CAUSE_BYTES_MAX, Cause, Path, Pattern, Segment, Target, Tenant, key, tag};
+use larder_core::{
+    CAUSE_BYTES_MAX, Cause, Epoch, Link, Path, Pattern, Segment, Target, Tenant, Token, key, tag,
+};
 
-/// The first byte says whether the rest is an encoding, or what to encode, or the words of a cause.
+/// The first byte says whether the rest is an encoding, or what to encode, or the words of a cause, or
+/// the string of a session token.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
-    match input.below(3) {
+    match input.below(4) {
         0 => decode(input.rest()),
         1 => {
             let mut targets = Vec::new();
@@ -17,7 +20,8 @@ pub fn run(data: &[u8]) {
             assert_eq!(Target::decode_many(&bytes).as_deref(), Ok(&targets[..]));
             decode(&bytes);
         }
-        _ => cause(&String::from_utf8_lossy(input.rest())),
+        2 => cause(&String::from_utf8_lossy(input.rest())),
+        _ => token(&String::from_utf8_lossy(input.rest())),
     }
 }
 
@@ -54,6 +58,12 @@ fn cause(words: &str) {
     assert_eq!(Cause::new(cause.as_str()), cause);
 }
 
+fn token(text: &str) {
+    if let Ok(token) = text.parse::<Token>() {
+        assert_eq!(token.to_string(), text, "another string of the same token");
+    }
+}
+
 /// Records as they are written, damaged ones, and long causes.
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let tenant = Tenant::named("acme");
@@ -72,6 +82,8 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         Target::Tag(path),
     ];
     let all = Target::encode_many(&targets);
+    let token =
+        Token::new("booking", Link { epoch: Epoch::new(1 << 99), position: 42, nonce: 7 }).to_string();
     let mut seeds = vec![
         seed("none", 0, &[]),
         seed("all", 0, &all),
@@ -80,6 +92,8 @@ pub fn seeds() -> Vec<(String, Vec<u8>)> {
         seed("path-without-tenant", 0, &[1, 2, 0x11, 7]),
         seed("cause", 2, "booked by a person with a long name ".repeat(8).as_bytes()),
         seed("cause-cut-in-a-character", 2, format!("x{}", "é".repeat(CAUSE_BYTES_MAX)).as_bytes()),
+        seed("token", 3, token.as_bytes()),
+        seed("token-zero-led", 3, token.replace("-2a-", "-02a-").as_bytes()),
         seed("built", 1, &[1, 0, 1, b'r', 1, 3, 7, 4, 1, 1, b't', 1, b'r', 0, 2, 1, 1, b'*', 3]),
     ];
     seeds.extend(targets.iter().zip(0..).map(|(target, n)| {

@@ -59,7 +59,7 @@ impl FromStr for Token {
         }
         let namespace = hex(parts.next(), 8..=8, "namespace", "8 hexadecimal digits")?;
         let epoch = hex(parts.next(), 32..=32, "epoch", "32 hexadecimal digits")?;
-        let position = hex(parts.next(), 1..=16, "position", "1 to 16 hexadecimal digits")?;
+        let position = hex(parts.next(), 1..=16, "position", "1 to 16 hexadecimal digits, no zero in front")?;
         let nonce = hex(parts.next(), 16..=16, "nonce", "16 hexadecimal digits")?;
         if parts.next().is_some() {
             return Err(TokenError { what: "end", expected: "nothing after the nonce" });
@@ -70,7 +70,7 @@ impl FromStr for Token {
     }
 }
 
-/// Lower case only, so that one token has one string.
+/// Lower case only, and no zeros in front of what may be short, so that one token has one string.
 fn hex(
     part: Option<&str>,
     digits: std::ops::RangeInclusive<usize>,
@@ -80,7 +80,8 @@ fn hex(
     let wrong = TokenError { what, expected };
     let part = part.ok_or(wrong.clone())?;
     let is_hex = part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if !is_hex || !digits.contains(&part.len()) {
+    let is_padded = part.len() > *digits.start() && part.starts_with('0');
+    if !is_hex || is_padded || !digits.contains(&part.len()) {
         return Err(wrong);
     }
     u128::from_str_radix(part, 16).map_err(|_| wrong)

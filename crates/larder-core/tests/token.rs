@@ -42,6 +42,7 @@ fn what_is_no_token_is_refused_and_the_error_says_why() {
         (with(3, ""), "position"),
         (with(3, "10000000000000000"), "position"),
         (with(3, "+1"), "position"),
+        (with(3, "09"), "position"),
         (with(4, "3"), "nonce"),
         (format!("{text}-"), "end"),
         (format!("{text} "), "nonce"),

@@ -29,6 +29,12 @@ pub(crate) enum Command {
 /// Flags of the model.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ModelArgs {
+    /// Larger bounds: some configurations take many minutes and gigabytes.
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Only this configuration and its weakenings, or only this weakening; with the story of each counterexample.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Option<String>,
     /// Print one JSON object on standard output instead of a table; progress goes to standard error.
     #[arg(long)]
     pub(crate) json: bool,

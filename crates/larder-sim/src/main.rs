@@ -39,7 +39,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        Some(Command::Model(_)) => model::run(),
+        Some(Command::Model(args)) => {
+            model::run(&model::Ask { json: args.json, deep: args.deep, only: args.only })
+        }
         None => attack(&cli.run),
     }
 }

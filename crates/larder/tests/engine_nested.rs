@@ -207,3 +207,30 @@ async fn a_task_the_loader_spawns_adds_nothing_and_a_read_outside_a_load_neither
     region.invalidate(key!["inner", 7]).await.unwrap();
     assert!(region.get(key!["outer"]).await.unwrap().is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_nested_load_that_outlives_the_outer_one_keeps_its_place_at_the_source() {
+    // Found by the simulator: an outer load that timed out gave its place back, while the load it had begun went on in the
+    // background without one. With a cap of 16 the origin saw 17 loads.
+    let limits = larder::SourceLimits::concurrency(1);
+    let rig = Rig::of(|builder, _| builder.source("db", limits)).await;
+    let inner = rig.region(eventual().source("db").hard_timeout(secs(60)));
+    let outer = rig.cache.region::<u64>("sums", eventual().source("db").hard_timeout(secs(1))).unwrap();
+    rig.origin.hold();
+    let (within, loader) = (inner.clone(), rig.origin.load());
+    let sum = tokio::spawn(async move {
+        let load = async move |_load: Load<u64>| Ok::<_, Error>(*within.get_or_load(key![7], loader).await?);
+        outer.get_or_load(key![1], load).await
+    });
+    rig.origin.reached().await;
+    rig.pass(secs(2)).await;
+    assert!(sum.await.unwrap().unwrap_err().is_timeout());
+    let (other, loader) = (inner.clone(), rig.origin.load());
+    let waiting = tokio::spawn(async move { other.get_or_load(key![8], loader).await });
+    settle().await;
+    assert_eq!(rig.origin.loads(), 1, "the one place is still taken");
+    rig.origin.unhold();
+    rig.origin.release();
+    waiting.await.unwrap().unwrap();
+    assert_eq!(rig.origin.loads(), 2);
+}

@@ -1,7 +1,7 @@
 //! The list: everything a node was told, in order, and the rule asked of all of it. Slow and plain; it knows nothing of
 //! numbers, tables or hashes.
 
-use larder_core::{Link, Path, Segment, Segments, Target, Verdict};
+use larder_core::{Act, IntentId, Link, Path, Segment, Segments, Target, Verdict};
 use std::collections::HashSet;
 
 /// When a load was born: in which adoption of a history, and after how many things told. Ordered by time.
@@ -28,18 +28,34 @@ pub(super) struct List {
     /// What was named since the last adoption, patterns apart.
     names: HashSet<Target>,
     patterns: HashSet<Target>,
+    /// In the order they were opened.
+    intents: Vec<(IntentId, Vec<Target>)>,
 }
 
 impl List {
-    pub(super) fn adopt(&mut self, link: Link) {
+    /// `open`: what was open stays so.
+    pub(super) fn adopt(&mut self, link: Link, open: bool) {
         self.adoptions += 1;
+        self.intents.retain(|_| open);
         self.links = vec![(link, self.told.len())];
         self.names.clear();
         self.patterns.clear();
     }
 
-    pub(super) fn apply(&mut self, link: Link, targets: &[Target]) {
-        self.tell(targets);
+    pub(super) fn apply(&mut self, link: Link, act: Act, targets: &[Target]) {
+        match act {
+            Act::Invalidate => self.tell(targets),
+            Act::Open { intent, .. } => {
+                if !self.open().contains(&intent) {
+                    self.intents.push((intent, targets.to_vec()));
+                }
+                self.told.push(Vec::new());
+            }
+            Act::Close { intent } => {
+                self.intents.retain(|(open, _)| *open != intent);
+                self.tell(targets);
+            }
+        }
         self.links.push((link, self.told.len()));
     }
 
@@ -52,6 +68,10 @@ impl List {
             }
         }
         self.told.push(targets.to_vec());
+    }
+
+    pub(super) fn open(&self) -> Vec<IntentId> {
+        self.intents.iter().map(|(id, _)| *id).collect()
     }
 
     /// Whether there were more names than so many, of either kind.
@@ -87,7 +107,12 @@ impl List {
             return Verdict::BelowFloor;
         }
         let named = self.told[born.after..].iter().flatten().any(|target| names(target, entry));
-        if named { Verdict::Invalidated } else { Verdict::Fresh }
+        let intended = || self.intents.iter().flat_map(|(_, named)| named).any(|target| names(target, entry));
+        match named {
+            true => Verdict::Invalidated,
+            false if intended() => Verdict::Intended,
+            false => Verdict::Fresh,
+        }
     }
 }
 

@@ -54,6 +54,11 @@ impl Chain {
         link.epoch == self.epoch && (link.position < self.first || self.locate(&link).is_some())
     }
 
+    /// Whether this history, which this link belongs to, has no place for it: another record stands there, or none yet.
+    pub(super) fn has_lost(&self, link: &Link) -> bool {
+        link.epoch == self.epoch && link.position >= self.first && self.locate(link).is_none()
+    }
+
     /// The lowest local number at which this stamp's link was the newest applied; `None` when the link is not
     /// in this history, or is not remembered.
     pub(super) fn locate(&self, stamp: &Stamp) -> Option<u64> {

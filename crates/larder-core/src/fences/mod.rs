@@ -106,7 +106,7 @@ pub struct Fences {
 
 impl Fences {
     /// A node that has adopted no history yet: everything is a miss. `seed` is a random number of the process;
-    /// `targets_max` bounds the table (32 to 64 bytes a target, and 16 KiB at least): beyond it the floor rises and older entries miss.
+    /// `targets_max` bounds the table (32 to 64 bytes a target, and 1 KiB at least): beyond it the floor rises and older entries miss.
     pub fn new(seed: u64, targets_max: usize) -> Self {
         Fences {
             hasher: FixedState::with_seed(seed),
@@ -160,14 +160,18 @@ impl Fences {
         Some(Birth { stamp, local })
     }
 
+    /// Whether the history followed has lost this link, which the journal had said to be in it. To be asked after
+    /// everything there was has been applied.
+    pub fn has_lost(&self, link: Link) -> bool {
+        self.read().as_ref().is_some_and(|chain| chain.has_lost(&link))
+    }
+
     /// Begins to follow a history from this link; everything known before is below the floor, and local fences are
     /// forgotten. `open` are the intents that are open as of the head this history was said to have: those opened after
     /// `link` may be among them, and the records that open them change nothing then.
     pub fn adopt(&self, link: Link, open: &[Intent]) {
         let mut chain = self.write();
-        if !crate::seeded_bug!("adopt_keeps_lease") {
-            self.lease.revoke();
-        }
+        self.lease.revoke();
         let local = self.applied.load(Ordering::Relaxed) + 1;
         if crate::seeded_bug!("adopt_drops_first") {
             self.table.store(Arc::new(Table::with_room(0)));
@@ -236,6 +240,9 @@ impl Fences {
                 self.applied.load(Ordering::Relaxed) + 1
             }
             Act::Close { intent } => {
+                if crate::seeded_bug!("intent_closed_first") {
+                    self.close_intent(intent);
+                }
                 let local = self.raise_all(&record.targets);
                 self.close_intent(intent);
                 local

@@ -180,6 +180,7 @@ impl Fences {
                 let mut keys = std::iter::once(&*own).chain(dependencies.also.iter().flatten());
                 keys.any(|key| patterns.iter().any(|p| p.last > born && p.covers(key)))
             });
+        let intents = if crate::seeded_bug!("intents_after_table") { self.intents.load() } else { intents };
         match named {
             true => Verdict::Invalidated,
             false if !intents.is_empty() && intents.name(dependencies, || &own) => Verdict::Intended,

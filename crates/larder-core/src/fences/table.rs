@@ -7,7 +7,7 @@
 use crate::sync::{AtomicU64, AtomicUsize, scaled};
 use std::sync::atomic::Ordering;
 
-const SLOTS_MIN: usize = scaled(1024, 4);
+const SLOTS_MIN: usize = scaled(64, 4);
 
 #[derive(Default)]
 struct Slot {

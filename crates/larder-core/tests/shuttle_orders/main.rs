@@ -16,6 +16,7 @@
 #![allow(clippy::print_stdout, reason = "says how much was explored")]
 
 mod explorer;
+mod intents;
 mod lease;
 mod node;
 mod publication;

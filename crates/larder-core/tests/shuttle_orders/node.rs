@@ -2,10 +2,12 @@
 
 use crate::explorer::AtomicU64;
 use larder_core::{
-    Birth, Cause, Dependencies, Epoch, Fences, Link, Path, Pattern, Record, Target, Tenant, Verdict, key,
+    Act, Birth, Cause, Dependencies, Epoch, Fences, IntentId, Link, Path, Pattern, Record, Target, Tenant,
+    Verdict, key,
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Overflows at the third target.
 pub(crate) const SMALL: usize = 2;
@@ -43,14 +45,18 @@ pub(crate) fn pattern(name: u64) -> Target {
 }
 
 pub(crate) fn record(position: u64, targets: &[Target]) -> Record {
-    Record { link: link(1, position), targets: targets.to_vec(), cause: Cause::default() }
+    acting(position, Act::Invalidate, targets)
+}
+
+fn acting(position: u64, act: Act, targets: &[Target]) -> Record {
+    Record { link: link(1, position), act, targets: targets.to_vec(), cause: Cause::default() }
 }
 
 impl Node {
     /// Follows epoch 1 from its beginning.
     pub(crate) fn new(targets_max: usize) -> Arc<Self> {
         let fences = Fences::new(7, targets_max);
-        fences.adopt(link(1, 0));
+        fences.adopt(link(1, 0), &[]);
         Arc::new(Node { fences, acknowledged: AtomicU64::new(0) })
     }
 
@@ -66,6 +72,19 @@ impl Node {
 
     pub(crate) fn apply(&self, position: u64, targets: &[Target]) {
         self.fences.apply(&record(position, targets)).unwrap();
+        self.acknowledge(position);
+    }
+
+    /// The record that opens intent `id` on these targets.
+    pub(crate) fn open(&self, position: u64, id: u64, targets: &[Target]) {
+        let (intent, lasts) = (IntentId::new(id), Duration::from_secs(60));
+        self.fences.apply(&acting(position, Act::Open { intent, lasts }, targets)).unwrap();
+        self.acknowledge(position);
+    }
+
+    /// The record that closes it.
+    pub(crate) fn close(&self, position: u64, id: u64, targets: &[Target]) {
+        self.fences.apply(&acting(position, Act::Close { intent: IntentId::new(id) }, targets)).unwrap();
         self.acknowledge(position);
     }
 

@@ -113,7 +113,7 @@ fn a_pattern_is_dropped_only_under_a_raised_floor() {
 fn nothing_of_an_older_history_is_served_once_another_is_adopted() {
     explore(|| {
         while_looking(&Node::new(LARGE), 1, 1, |node| {
-            node.fences.adopt(link(2, 0));
+            node.fences.adopt(link(2, 0), &[]);
             node.acknowledge(1);
         });
     });
@@ -127,7 +127,7 @@ fn what_was_stale_stays_so_while_another_history_is_adopted() {
         let entry = node.entry(1);
         node.apply(1, &[target(1)]);
         let told = node.clone();
-        let telling = thread::spawn(move || told.fences.adopt(link(2, 0)));
+        let telling = thread::spawn(move || told.fences.adopt(link(2, 0), &[]));
         node.look(&entry, 1);
         telling.join().unwrap();
         node.look(&entry, 1);

@@ -9,6 +9,8 @@ const MISTAKES: &[(&str, &str)] = &[
     ("floor_after_drop", "publication::a_target_is_dropped_only_under_a_raised_floor"),
     ("floor_before_table", "publication::a_target_is_dropped_only_under_a_raised_floor"),
     ("adopt_drops_first", "publication::what_was_stale_stays_so_while_another_history_is_adopted"),
+    ("intent_closed_first", "intents::between_an_intent_and_its_close_there_is_no_gap"),
+    ("intents_after_table", "intents::between_an_intent_and_its_close_there_is_no_gap"),
 ];
 
 /// Mistakes of a machine's memory, which one that runs a step at a time cannot make.

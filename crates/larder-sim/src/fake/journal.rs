@@ -117,7 +117,7 @@ impl Journal for JournalPort {
             self.ask().await?;
             self.sequence().await;
             // Fewer than asked for, as when records are large.
-            let limit = if self.world.sim().chance(0.1) { limit.min(3) } else { limit };
+            let limit = if self.world.sim().chance(0.3) { limit.min(3) } else { limit };
             let page = self.world.authority().page(after, limit);
             if let Ok(page) = &page
                 && let (Some(first), Some(last)) = (page.records.first(), page.records.last())
@@ -139,6 +139,10 @@ impl Journal for JournalPort {
     ) -> BoxFuture<'a, Result<Link, JournalError>> {
         Box::pin(async move {
             self.ask().await?;
+            // Nobody can tell a question that was lost from an answer that was.
+            if self.world.strikes(Fault::JournalLostAnswer, 0.03) {
+                return Err(JournalError::indeterminate("the question was lost", "simulated"));
+            }
             let link = self.world.authority().append(act, targets.to_vec(), cause.clone(), self.world.sim());
             self.world.note(self.rt.node, || format!("appends {}: {act:?} {targets:?}", link.position));
             self.world.hint_all();

@@ -1,6 +1,6 @@
 //! Runs one model to the end and says what was found. Called by the catalogue; knows no protocol.
 //!
-//! The search is breadth-first on one thread, so a counterexample is as short as any. A run without a violated
+//! The search is breadth-first on one thread, so a counterexample is as short as any, or a step longer. A run without a violated
 //! property has visited every reachable state: no limit on states, depth or time is ever set.
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
@@ -92,14 +92,18 @@ pub(super) fn check<P: Protocol>(model: P, progress: &dyn Fn(usize)) -> Checked 
             holds: always != path.is_some(),
         });
         if let (true, None, Some(path)) = (always, &story, path) {
-            story = Some(told(model, property.name, path.clone().into_vec()));
+            let mut path = path.clone().into_vec();
+            // The checker reports the last violation of a batch; an earlier state of its path may be one too.
+            let first = path.iter().position(|(state, _)| !(property.condition)(model, state));
+            path.truncate(first.map_or(path.len(), |first| first + 1));
+            story = Some(told(model, property.name, &path));
         }
     }
     let (states, generated) = (checker.unique_state_count(), checker.state_count());
     Checked { states, generated, depth: checker.max_depth().saturating_sub(1), time, findings, story }
 }
 
-fn told<P: Protocol>(model: &P, property: &'static str, path: Vec<(P::State, Option<P::Action>)>) -> Story {
+fn told<P: Protocol>(model: &P, property: &'static str, path: &[(P::State, Option<P::Action>)]) -> Story {
     let pairs = path.iter().zip(path.iter().skip(1));
     let steps = pairs
         .filter_map(|((before, action), (after, _))| action.map(|action| model.tell(before, action, after)))

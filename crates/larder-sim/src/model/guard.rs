@@ -26,6 +26,8 @@ pub(super) struct Guard {
     pub(super) delta: u8,
     /// Ticks after its intent by which a request to the origin has landed or never will.
     pub(super) deadline: u8,
+    /// Writers may die.
+    pub(super) mortal: bool,
     /// The node that readers use may restart.
     pub(super) restart: bool,
 }
@@ -344,10 +346,11 @@ impl Model for Guard {
                 Action::Send(who),
                 Action::Land(who),
                 Action::Refuse(who),
-                Action::Die(who),
                 Action::Close(who),
-                Action::Expire(who),
             ]);
+            if self.mortal {
+                actions.extend([Action::Die(who), Action::Expire(who)]);
+            }
         }
     }
 
@@ -385,13 +388,6 @@ impl Model for Guard {
                 let node = &state.node;
                 matches!(state.reader, Reader::Looked { born, .. } if node.last <= born && node.intents != 0)
             }),
-            Property::sometimes("a writer dies and its write lands", |_: &Self, state: &State| {
-                state.writers.iter().any(|writer| writer.dead && writer.stage == Stage::Landed)
-            }),
-            Property::sometimes("an orphan is cleared after its write landed", |_: &Self, state: &State| {
-                state.version > 0
-                    && state.journal.iter().flatten().any(|record| matches!(record, Record::Expire(_)))
-            }),
             Property::sometimes("a write is aborted", |_: &Self, state: &State| {
                 state.writers.iter().any(|writer| writer.stage == Stage::Nothing && !writer.dead)
             }),
@@ -403,6 +399,18 @@ impl Model for Guard {
             all.push(Property::sometimes("both writes succeed", |_: &Self, state: &State| {
                 state.version == 2
             }));
+        }
+        if self.mortal {
+            all.push(Property::sometimes("a writer dies and its write lands", |_: &Self, state: &State| {
+                state.writers.iter().any(|writer| writer.dead && writer.stage == Stage::Landed)
+            }));
+            all.push(Property::sometimes(
+                "an orphan is cleared after its write landed",
+                |_: &Self, state: &State| {
+                    let expired = |record: &Record| matches!(record, Record::Expire(_));
+                    state.version > 0 && state.journal.iter().flatten().any(expired)
+                },
+            ));
         }
         if self.restart {
             all.push(Property::sometimes("a hit after a restart", |_: &Self, state: &State| {

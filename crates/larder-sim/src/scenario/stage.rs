@@ -335,23 +335,27 @@ impl Stage {
 
     /// Invalidates what was committed so; acknowledged, if it was recorded.
     pub(crate) async fn invalidate(&self, node: &Node, row: RowId, version: u64) -> Invalidated {
-        let (caller, targets) = (node.clone(), self.keys_of(node, row));
-        let invalidated =
-            underway(&node.rt, async move { caller.cache.invalidate(targets).await }).done().await;
-        let now = self.world.sim().now();
-        match invalidated {
-            Ok(invalidated) => {
-                self.world.oracle().announced(&self.world.database(), node.rt.node, row, version, now);
-                if invalidated != Invalidated::Queued {
-                    self.acknowledge(row, version);
+        self.begin_invalidation(node, row, version).done().await
+    }
+
+    /// Begins to invalidate what was committed so.
+    pub(crate) fn begin_invalidation(&self, node: &Node, row: RowId, version: u64) -> Underway<Invalidated> {
+        let (stage, caller, targets) = (self.clone(), node.clone(), self.keys_of(node, row));
+        underway(&node.rt, async move {
+            let invalidated = match caller.cache.invalidate(targets).await {
+                Ok(invalidated) => invalidated,
+                Err(error) => {
+                    stage.expect(false, &format!("an invalidation is recorded or queued: {error}"));
+                    std::future::pending().await
                 }
-                invalidated
+            };
+            let (now, of) = (stage.world.sim().now(), caller.rt.node);
+            stage.world.oracle().announced(&stage.world.database(), of, row, version, now);
+            if invalidated != Invalidated::Queued {
+                stage.acknowledge(row, version);
             }
-            Err(error) => {
-                self.expect(false, &format!("an invalidation is recorded or queued: {error}"));
-                std::future::pending().await
-            }
-        }
+            invalidated
+        })
     }
 
     async fn transact(&self, node: &Node, row: RowId, targets: Option<Vec<Target>>) -> u64 {

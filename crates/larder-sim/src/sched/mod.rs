@@ -160,9 +160,15 @@ impl Sim {
                 return;
             }
             state.steps += 1;
+            let is_due = state.is_due();
+            let taken = state.take(id);
             drop(state);
-            self.fire_due();
-            self.step(id);
+            if is_due {
+                self.fire_due();
+            }
+            if let Some((future, waker)) = taken {
+                self.step(id, future, waker);
+            }
         }
     }
 
@@ -202,17 +208,7 @@ impl Sim {
         }
     }
 
-    fn step(&self, id: TaskId) {
-        let taken = {
-            let mut state = self.state();
-            let node = state.tasks.node_of(id).unwrap_or(NodeId::WORLD);
-            let taken = state.tasks.take(id);
-            if taken.is_some() {
-                state.running.push(node);
-            }
-            taken
-        };
-        let Some((mut future, waker)) = taken else { return };
+    fn step(&self, id: TaskId, mut future: BoxFuture<'static, ()>, waker: Arc<TaskWaker>) {
         waker.begin();
         let std_waker = Waker::from(waker.clone());
         let polled = future.as_mut().poll(&mut Context::from_waker(&std_waker));
@@ -271,6 +267,18 @@ impl State {
             }
             return Some(id);
         }
+    }
+
+    /// Takes a task out to be polled.
+    fn take(&mut self, id: TaskId) -> Option<(BoxFuture<'static, ()>, Arc<TaskWaker>)> {
+        let node = self.tasks.node_of(id)?;
+        let taken = self.tasks.take(id)?;
+        self.running.push(node);
+        Some(taken)
+    }
+
+    fn is_due(&self) -> bool {
+        self.timers.peek().is_some_and(|Reverse((at, _))| *at <= self.now)
     }
 
     /// Moves time to the next timer, if that is before `until`.

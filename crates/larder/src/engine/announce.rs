@@ -5,7 +5,7 @@ use super::Engine;
 use super::follow::JOURNAL_DEADLINE;
 use crate::error::Error;
 use larder_core::port::JournalError;
-use larder_core::{Birth, Cause, Target, Token, seeded_bug};
+use larder_core::{Birth, Cause, Link, Target, Token, seeded_bug};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -154,10 +154,12 @@ impl Engine {
             }
             appended => appended,
         };
+        let appended = match appended {
+            Ok(link) => self.take_in(link).await,
+            Err(error) => Err(error),
+        };
         match appended {
             Ok(link) => {
-                // The record is safe; if it cannot be applied now, the fence above stands until it is.
-                let _ = self.catch_up().await;
                 let outcome = Invalidated::Applied {
                     position: link.position,
                     token: Token::new(&self.namespace, link),
@@ -170,6 +172,18 @@ impl Engine {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Applies a record just appended. Should the journal have lost it again by now, it must begin another history:
+    /// others may have gone on without it, and nobody else may know that it ever was.
+    async fn take_in(&self, link: Link) -> Result<Link, JournalError> {
+        // If it cannot be applied now, the fence stands until it is.
+        let is_lost = self.catch_up().await.is_ok() && self.fences.has_lost(link);
+        if is_lost && !seeded_bug!("lost_append_not_noticed") {
+            self.ask(self.journal.roll(&self.namespace, link.epoch)).await?;
+            let _ = self.catch_up().await;
+        }
+        Ok(link)
     }
 
     /// Fences again what is queued: adopting a history forgets fences, and entries that other nodes stored while this

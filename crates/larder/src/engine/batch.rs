@@ -83,6 +83,8 @@ impl Engine {
                     Step::Load | Step::Serve(_) => match self.end_look(scope, &mut seen[at], step) {
                         Next::Done(result) => slots[at] = Some(result),
                         Next::Refresh(served) => {
+                            // What is refreshed is what was served; memory may have held something older.
+                            seen[at].previous = Some(served.entry.clone());
                             slots[at] = Some(Ok(Some(served)));
                             due.push(at);
                         }

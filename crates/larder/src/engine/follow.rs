@@ -96,9 +96,7 @@ impl Engine {
                     return Ok(head);
                 }
                 Err(error) if error.is_diverged() || error.is_compacted() => {
-                    if !seeded_bug!("adopt_keeps_lease") {
-                        self.fences.lease().revoke();
-                    }
+                    self.fences.lease().revoke();
                     self.following.resyncs.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(namespace = %self.namespace, %error, "taking up the journal's history anew");
                     self.start_over(&error).await?;
@@ -162,7 +160,10 @@ impl Engine {
         self.adopt_history().await.map(drop)
     }
 
-    async fn ask<T>(&self, answer: impl Future<Output = Result<T, JournalError>>) -> Result<T, JournalError> {
+    pub(super) async fn ask<T>(
+        &self,
+        answer: impl Future<Output = Result<T, JournalError>>,
+    ) -> Result<T, JournalError> {
         match self.runtime.timeout(JOURNAL_DEADLINE, answer).await {
             Ok(answer) => answer,
             Err(late) => Err(JournalError::indeterminate("no answer within 5 s", late)),

@@ -92,23 +92,23 @@ impl Engine {
         scope.policy.expiry.negative_times(now, said).unwrap_or(unkept)
     }
 
-    /// Keeps what a flight brought, expired if the key was expired meanwhile; returns what is to be stored.
+    /// Keeps what a flight brought, expired if the key was expired meanwhile; returns what is to be stored, if anything.
     pub(crate) fn keep_landed(
         &self,
         scope: &Scope,
         key: &Key,
         flight: &Flight,
         entry: &Arc<Entry>,
-    ) -> Arc<Entry> {
+    ) -> Option<Arc<Entry>> {
         let expired = || Value::Of(entry.clone()).file(key, entry.expired(self.time.now()));
         let mut kept = if flight.is_expired() { expired() } else { entry.clone() };
-        self.keep(scope, key, &kept);
+        let mut is_fresh = self.keep(scope, key, &kept);
         // Expired between the look and the keeping: whoever did it may not have found the entry yet.
         if flight.is_expired() && Arc::ptr_eq(&kept, entry) {
             kept = expired();
-            self.keep(scope, key, &kept);
+            is_fresh = self.keep(scope, key, &kept);
         }
-        kept
+        is_fresh.then_some(kept)
     }
 
     /// Ends the TTL of what a key's flight, if it has one, will bring.
@@ -122,13 +122,17 @@ impl Engine {
         self: &Arc<Self>,
         scope: &Arc<Scope>,
         key: &Key,
+        flight: &Flight,
         entry: &Arc<Entry>,
         previous: Option<&Arc<Entry>>,
     ) {
         if entry.value().is_some() || previous.is_none() {
             return;
         }
-        if self.memory.peek(key).is_some_and(|there| there.local() <= entry.local()) {
+        // When the origin was asked, not how old the answer counts: built from others, it may count as older than what
+        // it says is gone.
+        let asked = flight.began().and_then(|began| began.born).map_or(0, |born| born.local);
+        if self.memory.peek(key).is_some_and(|there| there.local() <= asked) {
             self.memory.remove(key);
         }
         self.unstore_later(scope, key);
@@ -141,22 +145,25 @@ impl Engine {
             .is_some_and(|there| there.local() >= entry.local() && there.times.created >= entry.times.created)
     }
 
-    /// Puts an entry into memory, unless the rule already refuses it or what is there was born later. Neither check
-    /// is needed for safety; they spare good entries from bad ones.
-    pub(crate) fn keep(&self, scope: &Scope, key: &Key, entry: &Arc<Entry>) {
-        let verdict = self.fences.check_local(
-            || entry.local(),
-            &entry.dependencies,
-            &entry.checked,
-            || scope.path_of(key),
-        );
-        if !verdict.is_fresh() {
+    /// Puts an entry into memory, unless the rule already refuses it (then false) or what is there was born later and is
+    /// still of use. Neither check is needed for safety; they spare good entries from bad ones.
+    pub(crate) fn keep(&self, scope: &Scope, key: &Key, entry: &Arc<Entry>) -> bool {
+        let is_fresh = |entry: &Entry| {
+            let path = || scope.path_of(key);
+            self.fences.check_local(|| entry.local(), &entry.dependencies, &entry.checked, path).is_fresh()
+        };
+        if !is_fresh(&**entry) {
             scope.stats.add(Count::RejectedByRule);
-            return;
+            return false;
         }
         let there = self.memory.peek(key);
-        if there.as_ref().is_some_and(|there| there.local() > entry.local()) {
-            return;
+        let is_better = |there: &Arc<Entry>| {
+            there.local() > entry.local()
+                && there.times.life(self.time.now()).is_served()
+                && is_fresh(&**there)
+        };
+        if there.as_ref().is_some_and(is_better) {
+            return true;
         }
         if !self.memory.insert(key, entry.clone(), there.is_some()) {
             scope.stats.add(Count::TooLarge);
@@ -165,5 +172,6 @@ impl Engine {
         if self.stop.is_cancelled() {
             self.memory.remove(key);
         }
+        true
     }
 }

@@ -83,8 +83,8 @@ impl Engine {
         let (key, flight) = &landing.flights[at];
         let mut stored = None;
         match (&composed, previous) {
-            (Ok((entry, true)), _) => stored = Some(self.keep_landed(scope, key, flight, entry)),
-            (Ok((entry, false)), _) => self.forget_if_gone(scope, key, entry, previous),
+            (Ok((entry, true)), _) => stored = self.keep_landed(scope, key, flight, entry),
+            (Ok((entry, false)), _) => self.forget_if_gone(scope, key, flight, entry, previous),
             (Err(_), Some(previous)) => previous.gate.failed(self.time.now(), &scope.policy.expiry),
             (Err(_), None) => {}
         }

@@ -64,7 +64,8 @@ impl LoadState {
 
     /// The load has got this place, if it needed one of its own.
     pub(crate) fn take_place(&self, place: Option<OwnedSemaphorePermit>) {
-        if let Some(place) = place {
+        // The mistake: the place is given back while a load is still in it.
+        if let Some(place) = place.filter(|_| !seeded_bug!("place_given_back_early")) {
             let _ = self.place.set(place);
         }
     }

@@ -87,8 +87,8 @@ impl<T: Send + Sync + 'static> Region<T> {
         let mut gathered = state.gathered(0);
         gathered.add_tags(tags);
         let (entry, keep) = engine.entry(&self.scope, &key, born, &gathered, value);
-        if keep {
-            engine.keep(&self.scope, &key, &entry);
+        // What is dead on arrival would only take the place of something better in a store.
+        if keep && engine.keep(&self.scope, &key, &entry) {
             engine.store_later(&self.scope, &key, &entry);
         }
     }

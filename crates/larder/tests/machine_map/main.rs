@@ -56,8 +56,19 @@ fn machine(processes: usize, has_store: bool, expected: &[&str]) {
     }
 }
 
-const ALONE: [&str; 9] =
-    ["memory", "loader", "nothing", "absent", "failed", "revalidating", "fallback", "refreshed", "throttled"];
+const ALONE: [&str; 11] = [
+    "nested",
+    "put as of",
+    "memory",
+    "loader",
+    "nothing",
+    "absent",
+    "failed",
+    "revalidating",
+    "fallback",
+    "refreshed",
+    "throttled",
+];
 
 #[test]
 fn a_cache_in_memory_is_the_map_that_expires_and_forgets() {

@@ -2,7 +2,7 @@
 //!
 //! Plain and slow. It knows the documented behaviour of a read and nothing of hashes, numbers, locks or tasks.
 
-use crate::names::{Named, Place};
+use crate::names::{Named, Place, Tagged};
 use crate::steps::{Answer, Kind};
 use larder::{Level, Policy};
 use std::collections::HashMap;
@@ -79,7 +79,11 @@ struct Entry {
     id: u64,
     /// `None`: the origin has nothing.
     value: Option<u64>,
-    tags: Vec<usize>,
+    /// Its own, then those of the entries it was built from.
+    keys: Vec<Place>,
+    tags: Vec<Tagged>,
+    /// Depends on tags of another tenant, which have no name where it is stored.
+    unnamable: bool,
     /// How many invalidations there had been when it was loaded.
     born: usize,
     created: Micros,
@@ -146,13 +150,56 @@ pub enum Answered {
 
 /// What a look at the tiers comes to.
 enum Look {
-    Done(Answered),
+    Done(Answered, Option<Entry>),
     /// Served, and to be loaded behind the reader's back.
     Refresh(Answered, Entry),
     Load {
         fallback: Option<(Entry, From)>,
         previous: Option<Entry>,
     },
+}
+
+/// One load: what its loader answers, and what it reads before.
+pub struct Loads<'a> {
+    pub answer: &'a Answer,
+    pub value: u64,
+    pub inner: Option<(Place, &'a Loads<'a>)>,
+}
+
+/// What became of a read.
+pub struct Read {
+    pub answered: Answered,
+    /// Whether the loader was called, and if it read another place, whether that one's was.
+    pub called: bool,
+    pub inner: Option<bool>,
+    served: Option<Entry>,
+}
+
+/// What a load gathers about the entry it makes.
+#[derive(Default)]
+struct Gathered {
+    keys: Vec<Place>,
+    tags: Vec<Tagged>,
+    unnamable: bool,
+    born: Option<usize>,
+    ttl_max: Option<Micros>,
+}
+
+impl Gathered {
+    /// An entry built from another is as old as that, depends on all it depends on, and lives no longer.
+    fn inherit(&mut self, own: Place, from: &Entry, now: Micros) {
+        self.depend_on(from);
+        let its = from.keys[0].tenant;
+        self.unnamable |= its != own.tenant && from.tags.iter().any(|(tenant, _)| *tenant == its);
+        self.born = Some(from.born);
+        self.ttl_max = Some(from.soft.saturating_sub(now));
+    }
+
+    fn depend_on(&mut self, from: &Entry) {
+        self.keys.extend_from_slice(&from.keys);
+        self.tags.extend_from_slice(&from.tags);
+        self.unnamable |= from.unnamable;
+    }
 }
 
 pub struct Map {
@@ -178,9 +225,11 @@ impl Map {
         self.invalidations.push((tenant, named.to_vec()));
     }
 
-    fn is_invalidated(&self, place: Place, entry: &Entry) -> bool {
+    fn is_invalidated(&self, entry: &Entry) -> bool {
         let since = &self.invalidations[entry.born..];
-        since.iter().any(|(tenant, named)| named.iter().any(|n| n.reaches(*tenant, place, &entry.tags)))
+        let named = || since.iter().flat_map(|(tenant, named)| named.iter().map(|n| (*tenant, n)));
+        entry.keys.iter().any(|key| named().any(|(tenant, n)| n.names_key(tenant, *key)))
+            || entry.tags.iter().any(|tag| named().any(|(tenant, n)| n.names_tag(tenant, *tag)))
     }
 
     fn store_of(&mut self, place: Place) -> Option<&mut HashMap<Place, Entry>> {
@@ -205,7 +254,7 @@ impl Map {
                 _ => self.in_store(at, place),
             };
             let Some(entry) = entry else { continue };
-            let (life, invalidated) = (entry.life(self.now), self.is_invalidated(place, &entry));
+            let (life, invalidated) = (entry.life(self.now), self.is_invalidated(&entry));
             if from == From::Store && life != Life::Over && !invalidated {
                 self.keep(at, place, entry.clone());
             }
@@ -213,7 +262,11 @@ impl Map {
                 let how = if life == Life::Stale { How::Revalidating } else { How::Fresh };
                 let answered = self.served(&entry, from, how);
                 let refreshes = loads && life != Life::Fresh && entry.shut <= self.now;
-                return if refreshes { Look::Refresh(answered, entry) } else { Look::Done(answered) };
+                return if refreshes {
+                    Look::Refresh(answered, entry)
+                } else {
+                    Look::Done(answered, Some(entry))
+                };
             }
             if entry.value.is_some() && previous.is_none() {
                 previous = Some(entry.clone());
@@ -225,11 +278,11 @@ impl Map {
             }
         }
         if !loads {
-            return Look::Done(Answered::Nothing);
+            return Look::Done(Answered::Nothing, None);
         }
         match fallback {
             Some((entry, from)) if self.now < entry.shut => {
-                Look::Done(self.served(&entry, from, How::OriginFailed))
+                Look::Done(self.served(&entry, from, How::OriginFailed), Some(entry))
             }
             fallback => Look::Load { fallback, previous },
         }
@@ -243,29 +296,41 @@ impl Map {
 
     pub fn get(&mut self, at: usize, place: Place) -> Answered {
         match self.look(at, place, false) {
-            Look::Done(answered) | Look::Refresh(answered, _) => answered,
+            Look::Done(answered, _) | Look::Refresh(answered, _) => answered,
             Look::Load { .. } => Answered::Nothing,
         }
     }
 
-    /// A read whose load, if there is one, answers so; also whether the loader is called.
-    pub fn load(&mut self, at: usize, place: Place, answer: &Answer, value: u64) -> (Answered, bool) {
-        match self.look(at, place, true) {
-            Look::Done(answered) => (answered, false),
-            Look::Refresh(answered, entry) => {
-                let _ = self.land(at, place, answer, value, Some(&entry));
-                (answered, true)
+    /// A read whose load, if there is one, answers so.
+    pub fn load(&mut self, at: usize, place: Place, load: &Loads<'_>) -> Read {
+        self.load_within(at, place, load, None)
+    }
+
+    /// In the loader of another read, of the place given last.
+    fn load_within(&mut self, at: usize, place: Place, load: &Loads<'_>, within: Option<Place>) -> Read {
+        let (answered, previous, fallback) = match self.look(at, place, true) {
+            Look::Done(answered, served) => return Read { answered, called: false, inner: None, served },
+            // It is being loaded already.
+            Look::Refresh(answered, entry) if within == Some(place) => {
+                return Read { answered, called: false, inner: None, served: Some(entry) };
             }
-            Look::Load { fallback, previous } => {
-                let landed = self.land(at, place, answer, value, previous.as_ref());
-                let answered = match (landed, fallback) {
-                    (Some(entry), _) => self.served(&entry, From::Loader, How::Fresh),
-                    (None, Some((entry, from))) => self.served(&entry, from, How::OriginFailed),
-                    (None, None) => Answered::Failed,
-                };
-                (answered, true)
-            }
+            Look::Refresh(answered, entry) => (Some(answered), Some(entry), None),
+            Look::Load { fallback, previous } => (None, previous, fallback),
+        };
+        let inner = load.inner.map(|(inner, its)| self.load_within(at, inner, its, Some(place)));
+        let mut gathered = Gathered::default();
+        if let Some(served) = inner.as_ref().and_then(|inner| inner.served.as_ref()) {
+            gathered.inherit(place, served, self.now);
         }
+        let inner = inner.map(|inner| inner.called);
+        let landed = self.land(at, place, load, gathered, previous.as_ref());
+        let (answered, served) = match (answered, landed, fallback) {
+            (Some(answered), ..) => (answered, previous),
+            (None, Some(entry), _) => (self.served(&entry, From::Loader, How::Fresh), Some(entry)),
+            (None, None, Some((entry, from))) => (self.served(&entry, from, How::OriginFailed), Some(entry)),
+            (None, None, None) => (Answered::Failed, None),
+        };
+        Read { answered, called: true, inner, served }
     }
 
     /// What becomes of a loader's answer; `None` when it failed.
@@ -273,16 +338,20 @@ impl Map {
         &mut self,
         at: usize,
         place: Place,
-        answer: &Answer,
-        value: u64,
+        load: &Loads<'_>,
+        mut gathered: Gathered,
         previous: Option<&Entry>,
     ) -> Option<Entry> {
-        let mut tags = answer.tags.clone();
+        let answer = load.answer;
+        gathered.tags.extend(answer.tags.iter().map(|n| (place.tenant, *n)));
         let value = match answer.kind {
-            Kind::Value => Some(value),
+            Kind::Value => Some(load.value),
             Kind::Absent => None,
             Kind::NotModified if previous.is_some_and(|previous| previous.value.is_some()) => {
-                tags.extend(previous.iter().flat_map(|previous| previous.tags.iter().copied()));
+                // As of now, but it still depends on what it depended on.
+                if let Some(previous) = previous {
+                    gathered.depend_on(previous);
+                }
                 previous.and_then(|previous| previous.value)
             }
             Kind::NotModified | Kind::Declined | Kind::Error => {
@@ -291,10 +360,9 @@ impl Map {
             }
         };
         let ttl = answer.ttl.map(|ttl| u64::try_from(ttl.as_micros()).unwrap());
-        let entry = self.loaded(place, value, tags, ttl);
+        let entry = self.loaded(place, value, gathered, ttl);
         if entry.soft > entry.created && !answer.do_not_store {
-            self.keep(at, place, entry.clone());
-            self.put_in_store(place, &entry);
+            self.keep_and_store(at, place, &entry);
         } else if value.is_none() && previous.is_some() {
             self.memory[at].remove(&place);
             self.store_of(place).map(|store| store.remove(&place));
@@ -311,11 +379,12 @@ impl Map {
         }
     }
 
-    fn loaded(&mut self, place: Place, value: Option<u64>, tags: Vec<usize>, ttl: Option<Micros>) -> Entry {
+    fn loaded(&mut self, place: Place, value: Option<u64>, of: Gathered, ttl: Option<Micros>) -> Entry {
         let terms = &TERMS[place.region];
         self.ids += 1;
         let created = self.now;
         let ttl = ttl.unwrap_or(if value.is_some() { terms.ttl } else { terms.negative.unwrap_or(0) });
+        let ttl = ttl.min(of.ttl_max.unwrap_or(Micros::MAX));
         let soft = created + ttl;
         let hard = if value.is_some() && ttl > 0 { soft + terms.window } else { soft };
         let end = match terms.fail_safe.filter(|_| value.is_some()) {
@@ -324,18 +393,38 @@ impl Map {
         };
         let early = terms.refresh_after.filter(|_| value.is_some());
         let refresh = early.map_or(soft, |after| created + ttl * after / terms.ttl);
-        let (id, born) = (self.ids, self.invalidations.len());
-        Entry { id, value, tags, born, created, refresh, soft, hard, end, shut: 0 }
+        let born = self.invalidations.len().min(of.born.unwrap_or(usize::MAX));
+        let keys = [&[place], &of.keys[..]].concat();
+        let (id, tags, unnamable) = (self.ids, of.tags, of.unnamable);
+        Entry { id, value, keys, tags, unnamable, born, created, refresh, soft, hard, end, shut: 0 }
     }
 
-    /// Memory keeps what is newest.
+    /// Memory keeps what is of use, and of two such what was born later.
+    fn keep_and_store(&mut self, at: usize, place: Place, entry: &Entry) {
+        self.keep(at, place, entry.clone());
+        // What was dead on arrival would only take the place of something better.
+        let there = self.memory[at].get(&place).filter(|there| there.id != entry.id);
+        let superseded =
+            there.is_some_and(|there| there.born >= entry.born && there.created >= entry.created);
+        if !self.is_invalidated(entry) && !superseded {
+            self.put_in_store(place, entry);
+        }
+    }
+
     fn keep(&mut self, at: usize, place: Place, entry: Entry) {
-        if self.memory[at].get(&place).is_none_or(|there| there.born <= entry.born) {
+        let now = self.now;
+        let there = self.memory[at].get(&place);
+        let better = there
+            .is_some_and(|there| there.born > entry.born && now < there.hard && !self.is_invalidated(there));
+        if !self.is_invalidated(&entry) && !better {
             self.memory[at].insert(place, entry);
         }
     }
 
     fn put_in_store(&mut self, place: Place, entry: &Entry) {
+        if entry.unnamable {
+            return;
+        }
         self.ids += 1;
         let copy = Entry { id: self.ids, ..entry.clone() };
         self.store_of(place).map(|store| store.insert(place, copy));
@@ -343,9 +432,20 @@ impl Map {
 
     pub fn put(&mut self, at: usize, place: Place, value: u64, tags: &[usize]) {
         self.invalidate(place.tenant, &[Named::Key(place.region, place.key)]);
-        let entry = self.loaded(place, Some(value), tags.to_vec(), None);
-        self.keep(at, place, entry.clone());
-        self.put_in_store(place, &entry);
+        self.fill(at, place, value, tags, None);
+    }
+
+    /// How many invalidations there have been.
+    pub fn snapshot(&self) -> usize {
+        self.invalidations.len()
+    }
+
+    /// Keeps a value read after a moment.
+    pub fn fill(&mut self, at: usize, place: Place, value: u64, tags: &[usize], as_of: Option<usize>) {
+        let tags = tags.iter().map(|n| (place.tenant, *n)).collect();
+        let entry =
+            self.loaded(place, Some(value), Gathered { tags, born: as_of, ..Gathered::default() }, None);
+        self.keep_and_store(at, place, &entry);
     }
 
     pub fn remove(&mut self, at: usize, place: Place) {

@@ -12,6 +12,9 @@ pub struct Place {
     pub key: usize,
 }
 
+/// A tag of a tenant, by their numbers.
+pub type Tagged = (usize, usize);
+
 pub const TENANTS: usize = 2;
 pub const REGIONS: [&str; 3] = ["r", "r/7", "7"];
 pub const KEYS: usize = 10;
@@ -82,8 +85,13 @@ impl Named {
         }
     }
 
-    /// Whether it reaches the entry at this place with these tags, said in this tenant's name.
-    pub fn reaches(&self, tenant: usize, place: Place, tags: &[usize]) -> bool {
+    /// Whether it names a tag, said in a tenant's name.
+    pub fn names_tag(&self, tenant: usize, tag: Tagged) -> bool {
+        matches!(*self, Named::Tag(n) if (tenant, n) == tag)
+    }
+
+    /// Whether it names a key, said in a tenant's name.
+    pub fn names_key(&self, tenant: usize, place: Place) -> bool {
         let key = SPELLED[place.key];
         let here = |region: usize| tenant == place.tenant && region == place.region;
         match *self {
@@ -92,7 +100,7 @@ impl Named {
             Named::Key(region, named) => here(region) && named == place.key,
             Named::Prefix(region, named) => here(region) && key.starts_with(SPELLED[named]),
             Named::Region(region) => here(region),
-            Named::Tag(n) => tenant == place.tenant && tags.contains(&n),
+            Named::Tag(_) => false,
             Named::Pattern(region, n) => here(region) && matches(PATTERNS[n], key),
         }
     }

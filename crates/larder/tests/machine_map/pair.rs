@@ -1,11 +1,11 @@
 //! A cache (or two) and the map, told the same and compared.
 
 use crate::Seen;
-use crate::map::{Answered, From, How, Map, TERMS};
+use crate::map::{Answered, From, How, Loads, Map, TERMS};
 use crate::names::{KEYS, Place, REGIONS, TENANTS, segments, tag};
 use crate::rig::{self, Down, Rig};
 use crate::steps::{Answer, Kind, Step};
-use larder::{Batch, Cache, Error, Freshness, Load, Loaded, Outcome, Region, Segments, Source};
+use larder::{Batch, Cache, Error, Freshness, Load, Loaded, Outcome, Region, Segments, Snapshot, Source};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::future::{Ready, ready};
@@ -25,6 +25,8 @@ pub struct Pair {
     map: Map,
     /// Leases may have lapsed, and nobody has renewed them.
     lapsed: bool,
+    /// Of each process, with what the map says of the same moment.
+    snapshots: Vec<Vec<(Snapshot, usize)>>,
     pub seen: Seen,
 }
 
@@ -35,8 +37,14 @@ impl Pair {
         if processes > 1 {
             caches.push(rig.another().await);
         }
-        let pair =
-            Pair { rig, caches, map: Map::new(processes, has_store), lapsed: false, seen: Seen::new() };
+        let pair = Pair {
+            rig,
+            caches,
+            map: Map::new(processes, has_store),
+            lapsed: false,
+            snapshots: vec![Vec::new(); processes],
+            seen: Seen::new(),
+        };
         // Regions stay for the life of the cache; their bounds set how often leases are renewed.
         for at in 0..processes {
             (0..TENANTS).for_each(|tenant| {
@@ -76,6 +84,23 @@ impl Pair {
                 region.put_tagged(segments(place.key), number * 100, tagged).await.unwrap();
                 self.map.put(*at, *place, number * 100, tags);
             }
+            Step::Snapshot(at) => {
+                let region = self.region(*at, Place { tenant: 0, region: 0, key: 0 });
+                self.snapshots[*at].push((region.snapshot(), self.map.snapshot()));
+            }
+            Step::PutAsOf(at, place, tags, back) => {
+                let taken = self.snapshots[*at].iter().rev().nth(*back);
+                if let Some((snapshot, as_of)) = taken.copied() {
+                    let tagged = tags.iter().map(|n| tag(*n));
+                    let region = self.region(*at, *place);
+                    region.put_as_of(snapshot, segments(place.key), number * 100, tagged).unwrap();
+                    self.map.fill(*at, *place, number * 100, tags, Some(as_of));
+                    self.count("put as of");
+                }
+            }
+            Step::Nested(at, outer, answer, inner, its) => {
+                self.nested(number * 100, *at, (*outer, answer), (*inner, its)).await?;
+            }
             Step::Remove(at, place) => {
                 self.region(*at, *place).remove(segments(place.key)).await.unwrap();
                 self.map.remove(*at, *place);
@@ -114,23 +139,43 @@ impl Pair {
     }
 
     async fn load(&mut self, value: u64, at: usize, place: Place, answer: &Answer) -> Checked {
-        let calls = Arc::new(AtomicU64::new(0));
-        let (counted, said) = (calls.clone(), answer.clone());
-        let loader = move |load: Load<u64>| {
-            counted.fetch_add(1, Ordering::SeqCst);
-            load.tags(said.tags.iter().map(|n| tag(*n)));
-            said.ttl.into_iter().for_each(|ttl| load.ttl(ttl));
-            if said.do_not_store {
-                load.do_not_store();
-            }
-            ready(loaded(said.kind, value))
-        };
+        let calls = Calls::default();
+        let loader = loader(&calls, answer, value);
         let read = self.region(at, place).get_or_load(segments(place.key), loader).await;
         rig::settle().await;
-        let (expected, called) = self.map.load(at, place, answer, value);
-        self.compare(answered(read.map(Some)), expected)?;
-        prop_assert_eq!(calls.load(Ordering::SeqCst), u64::from(called), "calls of the loader");
-        self.count_load(expected, called);
+        let expected = self.map.load(at, place, &Loads { answer, value, inner: None });
+        self.compare(answered(read.map(Some)), expected.answered)?;
+        prop_assert_eq!(calls.load(Ordering::SeqCst), u64::from(expected.called), "calls of the loader");
+        self.count_load(expected.answered, expected.called);
+        Ok(())
+    }
+
+    /// A loader that reads another place, and answers whatever came of that.
+    async fn nested(
+        &mut self,
+        value: u64,
+        at: usize,
+        (outer, answer): (Place, &Answer),
+        (inner, its): (Place, &Answer),
+    ) -> Checked {
+        let (calls, inner_calls) = (Calls::default(), Calls::default());
+        let (last, inner_loader) = (loader(&calls, answer, value), loader(&inner_calls, its, value + 50));
+        let inner_region = self.region(at, inner);
+        let outer_loader = move |load: Load<u64>| async move {
+            let _ = inner_region.get_or_load(segments(inner.key), inner_loader).await;
+            last(load).await
+        };
+        let read = self.region(at, outer).get_or_load(segments(outer.key), outer_loader).await;
+        rig::settle().await;
+        let its = Loads { answer: its, value: value + 50, inner: None };
+        let expected = self.map.load(at, outer, &Loads { answer, value, inner: Some((inner, &its)) });
+        self.compare(answered(read.map(Some)), expected.answered)?;
+        prop_assert_eq!(calls.load(Ordering::SeqCst), u64::from(expected.called), "calls of the loader");
+        let called = expected.inner.unwrap_or_default();
+        prop_assert_eq!(inner_calls.load(Ordering::SeqCst), u64::from(called), "calls of the inner loader");
+        if expected.inner.is_some() {
+            self.count("nested");
+        }
         Ok(())
     }
 
@@ -182,13 +227,14 @@ impl Pair {
             let kind = if fails { Kind::Error } else { answer.kind };
             let place = Place { key: *key, ..place };
             let answer = Answer { kind, ..answer.clone() };
-            expected.insert(*key, self.map.load(at, place, &answer, value + *key as u64));
+            let load = Loads { answer: &answer, value: value + *key as u64, inner: None };
+            expected.insert(*key, self.map.load(at, place, &load));
         }
         for (key, read) in asked.iter().zip(reads) {
-            self.compare(answered(read.map(Some)), expected[key].0)?;
+            self.compare(answered(read.map(Some)), expected[key].answered)?;
         }
         let called: Vec<usize> =
-            expected.iter().filter(|(_, (_, called))| *called).map(|(k, _)| *k).collect();
+            expected.iter().filter(|(_, read)| read.called).map(|(key, _)| *key).collect();
         let called: Vec<Vec<usize>> = if called.is_empty() { vec![] } else { vec![called] };
         prop_assert_eq!(&*batches.lock().unwrap(), &called, "keys given to the loader");
         Ok(())
@@ -232,6 +278,26 @@ impl Pair {
 
     fn count(&mut self, what: &'static str) {
         *self.seen.entry(what).or_default() += 1;
+    }
+}
+
+type Calls = Arc<AtomicU64>;
+
+/// A loader that counts its calls.
+fn loader(
+    calls: &Calls,
+    answer: &Answer,
+    value: u64,
+) -> impl FnOnce(Load<u64>) -> Ready<Result<Loaded<u64>, Down>> + Send + use<> {
+    let (calls, answer) = (calls.clone(), answer.clone());
+    move |load| {
+        calls.fetch_add(1, Ordering::SeqCst);
+        load.tags(answer.tags.iter().map(|n| tag(*n)));
+        answer.ttl.into_iter().for_each(|ttl| load.ttl(ttl));
+        if answer.do_not_store {
+            load.do_not_store();
+        }
+        ready(loaded(answer.kind, value))
     }
 }
 

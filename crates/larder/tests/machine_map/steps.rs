@@ -9,9 +9,15 @@ pub enum Step {
     Get(usize, Place),
     Contains(usize, Place),
     Load(usize, Place, Answer),
+    /// A load whose loader reads, and perhaps loads, another place.
+    Nested(usize, Place, Answer, Place, Answer),
     /// Several keys of the place's region; the last is whether the whole load fails.
     LoadMany(usize, Place, Vec<(usize, Answer)>, bool),
     Put(usize, Place, Vec<usize>),
+    /// A moment is noted, for values that are read after it.
+    Snapshot(usize),
+    /// A value read after one of the last of those moments.
+    PutAsOf(usize, Place, Vec<usize>, usize),
     Remove(usize, Place),
     Expire(usize, Place),
     /// In the name of a tenant.
@@ -102,6 +108,11 @@ fn step(processes: usize) -> impl Strategy<Value = Step> {
         2 => (at.clone(), place(), many, prop::bool::weighted(0.2))
             .prop_map(|(at, place, many, fails)| Step::LoadMany(at, place, many, fails)),
         1 => (at.clone(), place(), tags()).prop_map(|(at, place, tags)| Step::Put(at, place, tags)),
+        3 => (at.clone(), place(), answer(), place(), answer())
+            .prop_map(|(at, outer, answer, inner, its)| Step::Nested(at, outer, answer, inner, its)),
+        1 => at.clone().prop_map(Step::Snapshot),
+        1 => (at.clone(), place(), tags(), 0..2usize)
+            .prop_map(|(at, place, tags, back)| Step::PutAsOf(at, place, tags, back)),
         1 => (at.clone(), place()).prop_map(|(at, place)| Step::Remove(at, place)),
         1 => (at.clone(), place()).prop_map(|(at, place)| Step::Expire(at, place)),
         1 => (at, 0..TENANTS, prop::collection::vec(named(), 1..3))

@@ -80,7 +80,11 @@ impl Core {
             Applier::Lost => node.applier = Applier::Answered(head),
             Applier::Answered(answer) => self.rebase(node, answer),
             Applier::Rebased(answer) => {
-                node.last = Default::default();
+                if self.is(Weakening::SlotsDroppedBeforeFloor) {
+                    node.floor = answer;
+                } else {
+                    node.last = Default::default();
+                }
                 node.applier = Applier::Emptied(answer);
             }
             Applier::Emptied(answer) => {
@@ -113,7 +117,9 @@ impl Core {
     }
 
     fn rebase(&self, node: &mut Node, answer: u8) {
-        if !self.is(Weakening::FloorZeroAtStart) || node.floor == UNKNOWN {
+        if self.is(Weakening::SlotsDroppedBeforeFloor) {
+            node.last = Default::default();
+        } else if !self.is(Weakening::FloorZeroAtStart) || node.floor == UNKNOWN {
             node.floor = answer;
         }
         node.applier = Applier::Rebased(answer);

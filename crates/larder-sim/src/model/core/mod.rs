@@ -122,7 +122,8 @@ impl Core {
 
     /// The bound promised.
     fn bound(&self) -> u8 {
-        self.delta + self.margin
+        let margin = if self.is(Weakening::DriftWithoutMargin) { 0 } else { self.margin };
+        self.delta + margin
     }
 
     /// Whether anything ever raises a floor; where nothing does, no step is spent on it.

@@ -25,7 +25,7 @@ impl Core {
         match next {
             Renewal::Idle => {
                 let left = self.delta + u8::from(self.is(Weakening::LeaseInclusive)) - node.age;
-                node.lease = if self.is(Weakening::LeaseOverwritten) { left } else { node.lease.max(left) };
+                node.lease = node.lease.max(left);
                 node.age = 0;
             }
             Renewal::Replied(_) => node.age = 0,

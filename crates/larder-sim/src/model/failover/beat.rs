@@ -46,7 +46,7 @@ impl Failover {
                 }
                 if !node.chain.holds(head, nonce) && !self.is(Weakening::HeadByPosition) {
                     // What is applied there is another record: lost meanwhile, and its place taken.
-                    self.distrust(node, state.server.epoch);
+                    distrust(node, state.server.epoch);
                     return Some(());
                 }
                 node.lease = node.lease.max(self.delta - node.age);
@@ -70,16 +70,8 @@ impl Failover {
             node.renewal = if at == 0 { asked } else { Renewal::Idle };
             state.fooled |= fooled;
         } else {
-            self.distrust(node, server.epoch);
+            distrust(node, server.epoch);
         }
-    }
-
-    fn distrust(&self, node: &mut Node, epoch: u8) {
-        if !self.is(Weakening::LeaseKeptOnMismatch) {
-            node.lease = 0;
-        }
-        node.age = 0;
-        node.renewal = Renewal::Mismatch(epoch);
     }
 
     /// Whether the newest links this node knows, applied or its own, are in the server's history.
@@ -135,4 +127,11 @@ fn adopt(node: &mut Node, server: &Server) {
     node.chain = server.records;
     node.raised = 0;
     node.own = None;
+}
+
+/// The lease to zero first.
+fn distrust(node: &mut Node, epoch: u8) {
+    node.lease = 0;
+    node.age = 0;
+    node.renewal = Renewal::Mismatch(epoch);
 }

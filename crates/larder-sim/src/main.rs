@@ -25,6 +25,7 @@ mod sched;
 mod shrink;
 mod signals;
 mod simulate;
+mod stopwatch;
 mod story;
 mod tally;
 mod work;

@@ -6,13 +6,14 @@ use crate::faults::{self, Cluster};
 use crate::options::Options;
 use crate::oracle::{Violation, Witnessed};
 use crate::sched::{MS, SECOND, Sim};
+use crate::stopwatch::Stopwatch;
 use crate::world::World;
 use larder_core::interleave;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What came of a run.
 #[derive(Clone, Debug, Serialize)]
@@ -25,7 +26,7 @@ pub(crate) struct Outcome {
     pub(crate) faults: BTreeMap<Fault, u64>,
     /// Simulated time.
     pub(crate) simulated: Duration,
-    /// Real time.
+    /// Time of one core.
     pub(crate) took: Duration,
     pub(crate) steps: u64,
     /// The order of everything that happened, as one number: the same seed gives the same.
@@ -77,7 +78,7 @@ pub(crate) fn run(options: &Options, traced: bool) -> Outcome {
 
 /// The same, while others look on.
 pub(crate) fn watched(options: &Options, traced: bool, watch: &Watch) -> Outcome {
-    let began = Instant::now();
+    let stopwatch = Stopwatch::start();
     let world = World::new(options.clone(), traced);
     world.authority().retain(options.retention);
     let cluster = Cluster::default();
@@ -101,7 +102,7 @@ pub(crate) fn watched(options: &Options, traced: bool, watch: &Watch) -> Outcome
         witnessed,
         faults: world.fired(),
         simulated: Duration::from_nanos(sim.now() - SECOND),
-        took: began.elapsed(),
+        took: stopwatch.read(),
         steps: sim.steps(),
         fingerprint,
         trace: world.take_trace(),

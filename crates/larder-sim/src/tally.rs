@@ -16,7 +16,7 @@ pub(crate) struct Tally {
     /// Those that broke a promise, by seed.
     pub(crate) failed: Vec<Outcome>,
     pub(crate) simulated: Duration,
-    /// Real time spent inside of runs, by all cores together.
+    /// Time of cores spent on runs.
     pub(crate) busy: Duration,
     /// Real time from the beginning to the end.
     pub(crate) took: Duration,
@@ -49,7 +49,7 @@ impl Tally {
         self.runs - self.failed.len() as u64
     }
 
-    /// Simulated seconds for each second of one core.
+    /// Simulated seconds for each second of a core.
     pub(crate) fn speed(&self) -> f64 {
         self.simulated.as_secs_f64() / self.busy.as_secs_f64().max(1e-9)
     }

@@ -110,3 +110,50 @@ fn an_interrupted_campaign_says_what_it_has_done() {
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.contains("Stopped early, as asked.") && said.contains("passed, 0 failed"), "{said}");
 }
+
+#[test]
+fn a_failure_comes_with_a_shorter_history_and_the_command_that_replays_it() {
+    // Memory too small for the rows: the hit rate cannot recover, which is a promise of worlds with enough of it.
+    let too_small =
+        ["--faults", "hint_drop,hint_repeat", "--nodes", "2", "--rows", "600", "--memory-kib", "512"];
+    let quiet = ["--ttl-ms", "60000", "--faulty-ms", "100", "--quiet-ms", "14000", "--ops-per-s", "10"];
+    let output = ran(&[["--seed", "1", "--json"].as_slice(), &too_small, &quiet].concat());
+    let summary = only_object(&output);
+    assert_eq!(output.status.code(), Some(1), "{summary}");
+    let failure = &summary["failures"][0];
+    assert_eq!(failure["promise"], "the hit rate recovers", "{summary}");
+    let shorter = &failure["shrunk"];
+    assert_eq!(shorter["options"]["nodes"], 1, "{summary}");
+    assert_eq!(shorter["options"]["faults"].as_array().unwrap().len(), 0, "{summary}");
+    let replay = shorter["replay"].as_str().unwrap();
+    let (cargo, flags) = replay.split_once(" -- ").unwrap();
+    assert_eq!(cargo, "cargo run --release -p larder-sim");
+    let output = ran(&flags.split(' ').collect::<Vec<_>>());
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{replay}: {said}");
+    assert!(said.lines().last().unwrap().contains("BROKEN: the hit rate recovers"), "{replay}: {said}");
+}
+
+#[test]
+fn a_scenario_is_played_by_its_name_and_an_unknown_one_refused_with_the_names_there_are() {
+    let output = ran(&["--scenario", "the_race", "--seeds", "2"]);
+    let said = text(&output.stdout);
+    assert!(output.status.success() && said.contains("1 of 1 stories ended well, in 2 runs."), "{said}");
+    let output = ran(&["--scenario", "the_tale"]);
+    let beside = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{beside}");
+    assert!(beside.contains("\"the_tale\"") && beside.contains("the_race, "), "{beside}");
+    let output = ran(&["--scenario", "all", "--trace"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn an_unknown_seeded_bug_is_refused_before_anything_is_built() {
+    let output = ran(&["--seeded-bugs", "--only", "no_such_bug"]);
+    let beside = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{beside}");
+    assert!(
+        beside.contains("\"no_such_bug\": expected one of") && beside.contains("cursor_outbox"),
+        "{beside}"
+    );
+}

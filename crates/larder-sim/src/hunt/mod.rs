@@ -53,7 +53,9 @@ pub(crate) enum HuntError {
 
 /// Runs the hunt, in another binary if need be.
 pub(crate) fn hunt(args: &RunArgs, interrupt: &Interrupt) -> ExitCode {
-    let done = if cfg!(larder_seeded_bugs) { all(args, interrupt) } else { build::elsewhere(interrupt) };
+    let done = wanted(args).and_then(|names| {
+        if cfg!(larder_seeded_bugs) { all(&names, args, interrupt) } else { build::elsewhere(interrupt) }
+    });
     match done {
         Ok(code) => code,
         Err(HuntError::Interrupted) => {
@@ -68,14 +70,13 @@ pub(crate) fn hunt(args: &RunArgs, interrupt: &Interrupt) -> ExitCode {
 }
 
 /// Every mistake, as many at once as allowed.
-fn all(args: &RunArgs, interrupt: &Interrupt) -> Result<ExitCode, HuntError> {
-    let names = wanted(args)?;
+fn all(names: &[String], args: &RunArgs, interrupt: &Interrupt) -> Result<ExitCode, HuntError> {
     let asked = asked(args);
     let verdicts = {
         let mut progress = Progress::start("known mistakes", names.len() as u64);
         progress.show(0, || "first without any".to_owned());
         asked.iter().try_for_each(|asked| clean(asked, args.jobs(), interrupt))?;
-        each(&names, &asked, args.jobs(), interrupt, &mut progress)?
+        each(names, &asked, args.jobs(), interrupt, &mut progress)?
     };
     console::result(&if args.json { verdict::json(&verdicts) } else { verdict::table(&verdicts, &asked) });
     let is_good = verdicts.iter().all(|verdict| verdict.caught);

@@ -19,12 +19,14 @@ impl Steps {
 
     /// The newest version that binds at a time.
     pub(super) fn at(&self, at: Time) -> Option<(Time, u64)> {
-        self.0.iter().rev().find(|(since, _)| *since <= at).copied()
+        // Added as time passes, so the times rise as the versions do.
+        let later = self.0.partition_point(|(since, _)| *since <= at);
+        later.checked_sub(1).map(|newest| self.0[newest])
     }
 
     /// Since when there has been a newer version than this.
     pub(super) fn overtaken(&self, n: u64) -> Option<Time> {
-        self.0.iter().find(|(_, other)| *other > n).map(|(at, _)| *at)
+        self.0.get(self.0.partition_point(|(_, other)| *other <= n)).map(|(at, _)| *at)
     }
 
     fn retain(&mut self, keep: impl Fn(Time, u64) -> bool) {

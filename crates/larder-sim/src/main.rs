@@ -47,6 +47,10 @@ fn main() -> ExitCode {
 }
 
 fn attack(args: &RunArgs) -> ExitCode {
+    if let Err(error) = hunt::check_chosen() {
+        console::message(&format!("larder-sim: LARDER_SEEDED_BUG: {error}"));
+        return ExitCode::from(2);
+    }
     attempt::keep_panics();
     let interrupt = Interrupt::listen();
     if args.seeded_bugs {

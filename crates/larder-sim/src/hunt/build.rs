@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 const CFG: &str = "--cfg larder_seeded_bugs";
 
 /// Has another binary do what this one was asked.
-pub(super) fn elsewhere(interrupt: &Interrupt) -> Result<ExitCode, HuntError> {
+pub(super) fn hand_over(interrupt: &Interrupt) -> Result<ExitCode, HuntError> {
     let binary = build()?;
     if interrupt.is_asked() {
         return Err(HuntError::Interrupted);

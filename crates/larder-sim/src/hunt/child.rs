@@ -1,7 +1,6 @@
 //! One child: the same binary, with one known mistake or none, on the ordinary mix.
 
 use super::HuntError;
-use crate::attempt;
 use serde::Deserialize;
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -28,8 +27,8 @@ pub(super) enum Ended {
         seed: u64,
         promise: String,
     },
-    /// It was still running when its time was up.
-    Hung,
+    /// It was still running when its time was up, which shows nothing.
+    Late,
     /// It said nothing that can be understood.
     Lost(String),
 }
@@ -71,7 +70,7 @@ impl Child {
     pub(super) fn ended(&mut self, limit: Duration) -> Result<Option<Ended>, HuntError> {
         let failed = |source| HuntError::Run { what: "a child".to_owned(), source };
         let Some(status) = self.process.try_wait().map_err(failed)? else {
-            return Ok((self.age() > limit).then_some(Ended::Hung));
+            return Ok((self.age() > limit).then_some(Ended::Late));
         };
         let mut text = String::new();
         self.output.rewind().map_err(failed)?;
@@ -94,9 +93,6 @@ fn understood(text: &str) -> Option<Ended> {
         return Some(Ended::Passed);
     }
     let failure = summary.failures.into_iter().next()?;
-    if failure.promise == attempt::COMES_BACK {
-        return Some(Ended::Hung);
-    }
     Some(Ended::Broke { story: failure.story, seed: failure.seed, promise: failure.promise })
 }
 
@@ -112,8 +108,6 @@ mod tests {
             understood(broke),
             Some(Ended::Broke { story: None, seed: 3, promise: "the bound".to_owned() })
         );
-        let hung = r#"{"failed":1,"failures":[{"seed":3,"promise":"a run ends"}]}"#;
-        assert_eq!(understood(hung), Some(Ended::Hung));
         assert_eq!(understood("thread panicked"), None);
     }
 }

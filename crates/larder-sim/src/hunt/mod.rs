@@ -6,6 +6,7 @@
 
 mod build;
 mod child;
+mod elsewhere;
 mod names;
 mod verdict;
 
@@ -54,7 +55,7 @@ pub(crate) enum HuntError {
 /// Runs the hunt, in another binary if need be.
 pub(crate) fn hunt(args: &RunArgs, interrupt: &Interrupt) -> ExitCode {
     let done = wanted(args).and_then(|names| {
-        if cfg!(larder_seeded_bugs) { all(&names, args, interrupt) } else { build::elsewhere(interrupt) }
+        if cfg!(larder_seeded_bugs) { all(&names, args, interrupt) } else { build::hand_over(interrupt) }
     });
     match done {
         Ok(code) => code,
@@ -69,6 +70,21 @@ pub(crate) fn hunt(args: &RunArgs, interrupt: &Interrupt) -> ExitCode {
     }
 }
 
+/// A process can only be told to make a mistake that there is.
+pub(crate) fn check_chosen() -> Result<(), HuntError> {
+    match std::env::var("LARDER_SEEDED_BUG") {
+        Ok(name) if cfg!(larder_seeded_bugs) => {
+            let known = names::known()?;
+            if known.contains(&name) {
+                Ok(())
+            } else {
+                Err(HuntError::Unknown { name, expected: known.into_iter().collect() })
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Every mistake, as many at once as allowed.
 fn all(names: &[String], args: &RunArgs, interrupt: &Interrupt) -> Result<ExitCode, HuntError> {
     let asked = asked(args);
@@ -79,7 +95,10 @@ fn all(names: &[String], args: &RunArgs, interrupt: &Interrupt) -> Result<ExitCo
         each(names, &asked, args.jobs(), interrupt, &mut progress)?
     };
     console::result(&if args.json { verdict::json(&verdicts) } else { verdict::table(&verdicts, &asked) });
-    let is_good = verdicts.iter().all(|verdict| verdict.caught);
+    if interrupt.is_asked() {
+        return Err(HuntError::Interrupted);
+    }
+    let is_good = verdicts.iter().all(Verdict::is_good);
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -116,7 +135,7 @@ fn clean(asked: &[String], jobs: u64, interrupt: &Interrupt) -> Result<(), HuntE
             Some(Ended::Broke { seed, promise, .. }) => {
                 return Err(HuntError::Unclean(format!("seed {seed} breaks `{promise}`")));
             }
-            Some(Ended::Hung) => return Err(HuntError::Unclean("no end in time".to_owned())),
+            Some(Ended::Late) => return Err(HuntError::Unclean("no end in time".to_owned())),
             Some(Ended::Lost(why)) => return Err(HuntError::Unclean(why)),
         }
     }
@@ -143,7 +162,7 @@ fn each(
     let mut verdicts = Vec::new();
     loop {
         if interrupt.is_asked() {
-            return Err(HuntError::Interrupted);
+            break;
         }
         while (under_way.len() as u64) < jobs
             && let Some(name) = waiting.pop_front()

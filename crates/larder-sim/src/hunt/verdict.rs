@@ -1,6 +1,7 @@
 //! Whether a known mistake was caught, and how; for people and programs.
 
 use super::child::Ended;
+use super::elsewhere;
 use crate::attempt;
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -31,26 +32,42 @@ enum How {
     Panic,
     /// A run did not end.
     Hang,
+    /// Not by the simulator, which cannot see it; by something else that can.
+    Elsewhere,
     /// Not at all.
     Missed,
-    /// The child died without a word.
+    /// The child died without a word, or said nothing in time.
     Lost,
 }
 
 impl Verdict {
     pub(super) fn new(bug: &str, ended: Ended, took: Duration) -> Self {
         let (how, story, seed, what) = match ended {
-            Ended::Passed => (How::Missed, None, None, None),
-            Ended::Hung => (How::Hang, None, None, None),
+            Ended::Passed => match elsewhere::of(bug) {
+                Some(who) => (How::Elsewhere, None, None, Some(who)),
+                None => (How::Missed, None, None, None),
+            },
+            Ended::Late => (How::Lost, None, None, Some("no end in time".to_owned())),
             Ended::Lost(why) => (How::Lost, None, None, Some(why)),
             Ended::Broke { story, seed, promise } => {
-                let is_panic = promise == attempt::NO_PANIC;
-                (if is_panic { How::Panic } else { How::Violation }, story, Some(seed), Some(promise))
+                let how = match promise.as_str() {
+                    attempt::NO_PANIC => How::Panic,
+                    attempt::COMES_BACK => How::Hang,
+                    _ => How::Violation,
+                };
+                (how, story, Some(seed), Some(promise))
             }
         };
         let caught = matches!(how, How::Violation | How::Panic | How::Hang);
         let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
         Verdict { bug: bug.to_owned(), caught, story, seed, seconds, how, what }
+    }
+}
+
+impl Verdict {
+    /// Caught, or nothing that could be caught here.
+    pub(super) fn is_good(&self) -> bool {
+        self.caught || self.how == How::Elsewhere
     }
 }
 
@@ -69,6 +86,7 @@ pub(super) fn table(verdicts: &[Verdict], asked: &[Vec<String>]) -> String {
             How::Violation => "yes",
             How::Panic => "by a panic",
             How::Hang => "by a hang",
+            How::Elsewhere => "elsewhere",
             How::Missed => "NO",
             How::Lost => "UNKNOWN",
         };

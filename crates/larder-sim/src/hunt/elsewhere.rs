@@ -1,0 +1,23 @@
+//! Known mistakes that a simulation on one thread cannot see, and what sees them instead.
+
+/// What catches mistakes in the order in which a machine's memory shows stores to other threads.
+const LOOM: &str = "loom, since one thread sees its own stores in order: cargo xtask seeded-bugs";
+
+const ELSEWHERE: [(&str, &str); 2] = [("applied_relaxed", LOOM), ("lease_relaxed", LOOM)];
+
+/// Who catches this mistake, why, and by which command.
+pub(super) fn of(bug: &str) -> Option<String> {
+    ELSEWHERE.iter().find(|(name, _)| *name == bug).map(|(_, who)| (*who).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hunt::names;
+
+    #[test]
+    fn what_is_caught_elsewhere_is_there() {
+        let known = names::known().unwrap();
+        assert!(ELSEWHERE.iter().all(|(name, _)| known.contains(*name)));
+    }
+}

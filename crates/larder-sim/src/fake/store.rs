@@ -52,7 +52,8 @@ impl Payloads {
 
     /// Back to how it was then.
     pub(crate) fn roll_back(&mut self, then: Time) {
-        while let Some((_, key, old)) = self.undo.pop_back_if(|(at, _, _)| *at > then) {
+        while self.undo.back().is_some_and(|(at, _, _)| *at > then) {
+            let Some((_, key, old)) = self.undo.pop_back() else { return };
             match old {
                 Some(bytes) => self.halves[0].insert(key, bytes),
                 None => self.halves[0].remove(&key),

@@ -19,6 +19,10 @@ use tokio_util::task::TaskTracker;
 #[derive(Clone)]
 pub(crate) enum Runtime {
     Tokio(Handle),
+    #[cfg_attr(
+        not(feature = "testing"),
+        expect(dead_code, reason = "only the builder of a simulated cache makes one")
+    )]
     Given(Arc<dyn Port>),
 }
 

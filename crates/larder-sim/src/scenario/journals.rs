@@ -85,16 +85,20 @@ fn positions_handed_out_again(seed: u64) -> Played {
         |_| {},
         |stage| async move {
             let [a, b] = stage.nodes().await;
+            let c = stage.node().await;
             let (lost, next) = (ROW, RowId(2));
             stage.read(&a, next).await;
+            stage.cut(&c, Service::Journal, 520);
             let version = stage.commit(&b, lost).await;
             stage.invalidate(&b, lost, version).await;
             stage.pass(500).await;
-            // Both nodes have applied it. Now it is gone, and they cannot see that at once.
+            // Two nodes have applied it. Now it is gone, they cannot see that at once, and the third has never seen it.
             stage.cut(&a, Service::Journal, 200);
+            stage.cut(&b, Service::Journal, 200);
             stage.world.authority().lose_tail(1);
-            let version = stage.commit(&b, next).await;
-            stage.invalidate(&b, next, version).await;
+            stage.pass(50).await;
+            let version = stage.commit(&c, next).await;
+            stage.invalidate(&c, next, version).await;
             stage.past_the_bound().await;
             stage.expect_newest(&a, next).await;
         },

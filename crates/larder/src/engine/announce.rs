@@ -155,7 +155,8 @@ impl Engine {
             appended => appended,
         };
         let appended = match appended {
-            Ok(link) => self.take_in(link).await,
+            // Lost again: the new history makes everything a miss, on every node. So it is announced all the same.
+            Ok(link) => self.take_in(link).await.map(|_kept| link),
             Err(error) => Err(error),
         };
         match appended {
@@ -175,15 +176,15 @@ impl Engine {
     }
 
     /// Applies a record just appended. Should the journal have lost it again by now, it must begin another history:
-    /// others may have gone on without it, and nobody else may know that it ever was.
-    async fn take_in(&self, link: Link) -> Result<Link, JournalError> {
+    /// others may have gone on without it, and nobody else may know that it ever was. Whether it was kept.
+    pub(super) async fn take_in(&self, link: Link) -> Result<bool, JournalError> {
         // If it cannot be applied now, the fence stands until it is.
         let is_lost = self.catch_up().await.is_ok() && self.fences.has_lost(link);
         if is_lost && !seeded_bug!("lost_append_not_noticed") {
             self.ask(self.journal.roll(&self.namespace, link.epoch)).await?;
             let _ = self.catch_up().await;
         }
-        Ok(link)
+        Ok(!is_lost)
     }
 
     /// Fences again what is queued: adopting a history forgets fences, and entries that other nodes stored while this

@@ -38,10 +38,12 @@ impl Engine {
         // Before it is appended: whoever sees it counts from later.
         let deadline = self.time.now().saturating_add(lasts);
         let act = Act::Open { intent: id, lasts: Duration::from_nanos(lasts) };
-        self.record(act, targets, cause).await?;
+        let link = self.record(act, targets, cause).await?;
         let since = self.time.now();
-        // If this fails, this node learns of it like any other, within the time that is waited for them.
-        let _ = self.catch_up().await;
+        // If it cannot be applied, this node learns of it like any other, within the time that is waited for them.
+        if !self.take_in(link).await? {
+            return Err(JournalError::refused("the journal has lost the intent again").into());
+        }
         Ok(Opened { id, deadline, since })
     }
 
@@ -57,7 +59,9 @@ impl Engine {
     ) -> Result<Token, JournalError> {
         let link = self.record(Act::Close { intent: id }, targets, cause).await?;
         // Until this node has applied it, it serves nothing the intent names.
-        let _ = self.catch_up().await;
+        if !self.take_in(link).await? {
+            return Err(JournalError::refused("the journal has lost the closing record again"));
+        }
         Ok(Token::new(&self.namespace, link))
     }
 

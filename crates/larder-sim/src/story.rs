@@ -72,7 +72,9 @@ impl<'a> Line<'a> {
         let is_there = self.node == broken.node;
         let is_read = self.text.starts_with("read of row") || self.text.starts_with("database answers");
         match broken.row {
-            Some(row) if self.names_row(row) => is_there || !is_read,
+            Some(row) if self.names_row(row) => is_there || !(is_read || self.text.starts_with("begins")),
+            // What another row's write names is told by its record.
+            Some(_) if self.text.starts_with("row ") => false,
             _ => {
                 let is_record = targets.iter().any(|targets| self.text.ends_with(targets));
                 is_record || (is_there && (self.is_of_a_life() || self.is_of_the_journal()))
@@ -99,7 +101,7 @@ impl<'a> Line<'a> {
     }
 
     fn is_of_the_journal(&self) -> bool {
-        self.text.starts_with("journal ")
+        self.text.starts_with("journal")
     }
 
     /// Whether it is about this row.

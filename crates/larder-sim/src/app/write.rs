@@ -55,7 +55,12 @@ async fn write_row(node: &Node, row: RowId) -> Result<(), Failed> {
         let asked = world.sim().now();
         let invalidated = node.cache.invalidate(targets.clone()).await;
         world.note(node.rt.node, || {
-            format!("row {} version {version}: invalidate says {invalidated:?}", row.0)
+            let says = match &invalidated {
+                Ok(Invalidated::Applied { position, .. }) => format!("recorded at {position}"),
+                Ok(Invalidated::Queued) => "queued".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            format!("row {} version {version}: invalidate says {says}", row.0)
         });
         match invalidated {
             Ok(Invalidated::Applied { .. }) if world.oracle().may_have_lost(asked) => {

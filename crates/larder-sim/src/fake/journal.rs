@@ -45,6 +45,7 @@ impl JournalPort {
         let world = &self.world;
         world.travel(&self.rt, Service::Journal).await.map_err(|e| JournalError::failed("cut off", e))?;
         if world.strikes(Fault::JournalError, 0.02) {
+            world.note(self.rt.node, || "journal refuses".to_owned());
             return Err(JournalError::failed("the journal refused", "simulated"));
         }
         if world.strikes(Fault::JournalHang, 0.005) {
@@ -59,6 +60,7 @@ impl JournalPort {
     /// Back from the journal.
     async fn answer(&self) -> Result<(), JournalError> {
         if self.world.strikes(Fault::JournalLostAnswer, 0.03) {
+            self.world.note(self.rt.node, || "journal's answer is lost".to_owned());
             return Err(JournalError::indeterminate("the answer was lost", "simulated"));
         }
         let back = self.world.travel(&self.rt, Service::Journal).await;

@@ -20,7 +20,7 @@ impl NodeId {
 
 impl std::fmt::Display for NodeId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if *self == NodeId::WORLD { f.write_str("world") } else { write!(f, "n{}", self.0) }
+        if *self == NodeId::WORLD { f.pad("world") } else { f.pad(&format!("n{}", self.0)) }
     }
 }
 

@@ -18,6 +18,7 @@
 mod chain;
 mod intents;
 mod rule;
+mod standing;
 mod table;
 
 pub use rule::{Dependencies, Verdict};
@@ -28,11 +29,12 @@ use crate::path::Path;
 use crate::pattern::Pattern;
 use crate::position::{Link, Stamp};
 use crate::record::{Act, Intent, Record};
-use crate::sync::{ArcSwap, AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard, scaled};
+use crate::sync::{ArcSwap, AtomicU64, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, scaled};
 use crate::target::Target;
 use chain::Chain;
 use foldhash::quality::FixedState;
 use intents::Intents;
+use standing::Standing;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::Ordering;
@@ -102,6 +104,8 @@ pub struct Fences {
     patterns: ArcSwap<Vec<Patterned>>,
     intents: ArcSwap<Intents>,
     chain: RwLock<Option<Chain>>,
+    /// Taken only under the chain's lock.
+    standing: Mutex<Standing>,
 }
 
 impl Fences {
@@ -121,6 +125,7 @@ impl Fences {
             patterns: ArcSwap::default(),
             intents: ArcSwap::default(),
             chain: RwLock::new(None),
+            standing: Mutex::new(Standing::default()),
         }
     }
 
@@ -186,6 +191,7 @@ impl Fences {
         self.replace_intents(open);
         *chain = Some(Chain::new(link, local));
         self.applied.store(local, Ordering::Release);
+        self.raise_standing(link);
     }
 
     /// Applies the next record, all of it. One that was applied already changes nothing.
@@ -211,6 +217,8 @@ impl Fences {
         let local = self.take_effect(record);
         chain.push(record.link.nonce, local, self.floor.load(Ordering::Relaxed));
         self.publish(local);
+        // Before the lock is let go: until then nobody can say that an entry is of this record's time.
+        self.raise_standing(record.link);
         drop(guard);
         interleave::point();
         Ok(())
@@ -220,8 +228,8 @@ impl Fences {
     /// is not. For the time between a write and its record, or when the record could not be appended.
     ///
     /// Of what stores hold it covers whatever is stamped with a place this node has applied. An entry that a node
-    /// further ahead stamped later is not covered, and adopting a history forgets the fence: whoever must keep one up
-    /// until its record is there fences again after records were applied and after adopting.
+    /// further ahead stamped later is not covered, and adopting a history forgets the fence: see
+    /// [`Fences::fence_until`].
     ///
     /// Returns what a value is born with that takes the place of what was fenced; `None` before any history was adopted.
     pub fn fence(&self, targets: &[Target]) -> Option<Birth> {

@@ -156,7 +156,12 @@ impl Engine {
         };
         let appended = match appended {
             // Lost again: the new history makes everything a miss, on every node. So it is announced all the same.
-            Ok(link) => self.take_in(link).await.map(|_kept| link),
+            Ok(link) => {
+                let taken_in = self.take_in(link).await;
+                // Not applied yet, should the journal have failed right after: what was fenced stays fenced until it is.
+                self.fences.fence_until(targets.into(), link);
+                taken_in.map(|_kept| link)
+            }
             Err(error) => Err(error),
         };
         match appended {
@@ -169,6 +174,7 @@ impl Engine {
             }
             Err(error) if self.queue.add(targets, cause) => {
                 tracing::warn!(namespace = %self.namespace, %error, "an invalidation is queued");
+                self.fence_queued(fenced);
                 Ok(Announced { outcome: Invalidated::Queued, born: fenced })
             }
             Err(error) => Err(error.into()),
@@ -178,7 +184,6 @@ impl Engine {
     /// Applies a record just appended. Should the journal have lost it again by now, it must begin another history:
     /// others may have gone on without it, and nobody else may know that it ever was. Whether it was kept.
     pub(super) async fn take_in(&self, link: Link) -> Result<bool, JournalError> {
-        // If it cannot be applied now, the fence stands until it is.
         let is_lost = self.catch_up().await.is_ok() && self.fences.has_lost(link);
         if is_lost && !seeded_bug!("lost_append_not_noticed") {
             self.ask(self.journal.roll(&self.namespace, link.epoch)).await?;
@@ -187,13 +192,10 @@ impl Engine {
         Ok(!is_lost)
     }
 
-    /// Fences again what is queued: adopting a history forgets fences, and entries that other nodes stored while this
-    /// one was behind may be stamped later than they are. Before the lease is extended.
-    pub(crate) fn fence_queued(&self) {
-        let queued = self.queue.targets();
-        if !queued.is_empty() && !seeded_bug!("queue_forgets_fence") {
-            self.fences.fence(&queued);
-        }
+    /// Has what is queued fenced from now on, whatever is applied or adopted meanwhile.
+    fn fence_queued(&self, fenced: Option<Birth>) {
+        let queued = if seeded_bug!("queue_forgets_fence") { Vec::new() } else { self.queue.targets() };
+        self.fences.fence_queued(queued.into(), fenced);
     }
 
     /// Tries to record all that is queued, until nothing is or no try gets further; how many targets are left.
@@ -215,8 +217,10 @@ impl Engine {
         }
         let Some(due) = self.queue.due() else { return };
         let append = self.journal.append(&self.namespace, &due.targets, &due.cause);
-        if let Ok(Ok(_)) = self.runtime.timeout(JOURNAL_DEADLINE, append).await {
+        if let Ok(Ok(link)) = self.runtime.timeout(JOURNAL_DEADLINE, append).await {
+            self.fences.fence_until(due.targets.as_slice().into(), link);
             self.queue.done(&due);
+            self.fence_queued(None);
         }
     }
 }

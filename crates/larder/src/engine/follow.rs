@@ -89,7 +89,6 @@ impl Engine {
             let t0 = self.time.now();
             match self.apply_all().await {
                 Ok(head) => {
-                    self.fence_queued();
                     self.note_birth();
                     let t0 = if seeded_bug!("lease_from_reply") { self.time.now() } else { t0 };
                     self.fences.lease().extend(t0);
@@ -145,7 +144,6 @@ impl Engine {
         let history = self.ask(self.journal.history(&self.namespace)).await?;
         self.fences.adopt(history.oldest, &history.open);
         self.strangers.forget();
-        self.fence_queued();
         Ok(history.oldest)
     }
 

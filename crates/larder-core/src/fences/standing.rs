@@ -1,0 +1,69 @@
+//! Fences that stand: targets whose record this node has not applied yet.
+//!
+//! A fence covers what was born before it. An entry that another node stamped with a later record, and loaded before the
+//! write all the same, is not; so whenever this node learns of history, it fences these targets again above it, before
+//! anybody can say how old such an entry is. Written by whoever announces; never asked by the rule.
+
+use super::{Birth, Fences};
+use crate::position::Link;
+use crate::target::Target;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+/// Announcements told apart; more, and everything is fenced until the newest of them is applied.
+const AWAITED_MAX: usize = 1024;
+
+#[derive(Default)]
+pub(super) struct Standing {
+    /// No journal has a record of these yet.
+    queued: Arc<[Target]>,
+    /// The journal has a record of these, at this link.
+    awaited: Vec<(Link, Arc<[Target]>)>,
+}
+
+impl Fences {
+    /// Fences targets as [`Fences::fence`] does, and again after whatever is applied, until the record at `link` is.
+    pub fn fence_until(&self, targets: Arc<[Target]>, link: Link) {
+        if self.has_reached(link) {
+            return;
+        }
+        let chain = self.write();
+        if chain.as_ref().is_some_and(|chain| chain.has_reached(link)) {
+            return;
+        }
+        self.publish(self.raise_all(&targets));
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        if standing.awaited.len() >= AWAITED_MAX {
+            standing.awaited = vec![(link, Arc::new([Target::Everything]))];
+        } else {
+            standing.awaited.push((link, targets));
+        }
+    }
+
+    /// Keeps all that is queued fenced from now on, whatever is applied, until called with something else. What was
+    /// fenced last before this call, at `fenced`, is fenced again only if something has been applied since.
+    pub fn fence_queued(&self, targets: Arc<[Target]>, fenced: Option<Birth>) {
+        let _chain = self.write();
+        let is_up = fenced.is_some_and(|fenced| self.applied.load(Ordering::Relaxed) == fenced.local);
+        if !is_up && !targets.is_empty() {
+            self.publish(self.raise_all(&targets));
+        }
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).queued = targets;
+    }
+
+    /// Everything up to this link has been applied, or lies before the history adopted: raises what stands above it.
+    /// Under the chain's lock.
+    pub(super) fn raise_standing(&self, applied: Link) {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of another epoch: whatever was stored before that epoch began is below the floor everywhere.
+        standing.awaited.retain(|(link, _)| link.epoch == applied.epoch && link.position > applied.position);
+        if crate::seeded_bug!("standing_fence_falls") {
+            return;
+        }
+        let awaited = standing.awaited.iter().map(|(_, targets)| targets);
+        for targets in std::iter::once(&standing.queued).chain(awaited).filter(|targets| !targets.is_empty())
+        {
+            self.publish(self.raise_all(targets));
+        }
+    }
+}

@@ -3,7 +3,32 @@
 /// What catches mistakes in the order in which a machine's memory shows stores to other threads.
 const LOOM: &str = "loom, since one thread sees its own stores in order: cargo xtask seeded-bugs";
 
-const ELSEWHERE: [(&str, &str); 2] = [("applied_relaxed", LOOM), ("lease_relaxed", LOOM)];
+/// What catches mistakes that only a thread inside of another's synchronous code can see.
+const SHUTTLE: &str =
+    "shuttle and loom, since threads meet inside of synchronous code: cargo xtask seeded-bugs";
+
+/// What catches mistakes that break no promise a reader could see here.
+const TESTS: &str =
+    "the tests, since no reader of this engine is served anything older: cargo xtask seeded-bugs";
+
+const ELSEWHERE: [(&str, &str); 13] = [
+    // No envelope without a place is ever written, and position 0 is the oldest birth there is.
+    ("absent_stamp_is_zero", TESTS),
+    ("adopt_drops_first", SHUTTLE),
+    ("any_flight_is_removed", SHUTTLE),
+    ("applied_before_slots", SHUTTLE),
+    ("applied_relaxed", LOOM),
+    ("floor_after_drop", SHUTTLE),
+    ("floor_before_table", SHUTTLE),
+    ("intent_closed_first", SHUTTLE),
+    ("intents_after_table", SHUTTLE),
+    ("lease_relaxed", LOOM),
+    ("lost_wakeup", SHUTTLE),
+    // Too much is invalidated, which costs a load.
+    ("prefix_by_text", TESTS),
+    // What is shared is refused by the rule as long as its birth is right.
+    ("replica_load_shared", TESTS),
+];
 
 /// Who catches this mistake, why, and by which command.
 pub(super) fn of(bug: &str) -> Option<String> {

@@ -177,7 +177,9 @@ fn each(
         for mut hunted in under_way {
             let ended = hunted.child.ended(TIME_MAX)?;
             let took = hunted.before + hunted.child.age();
-            match (ended, asked.get(hunted.passed + 1)) {
+            // What is known to be out of sight here is asked the stories only.
+            let is_in_sight = elsewhere::of(hunted.name).is_none();
+            match (ended, asked.get(hunted.passed + 1).filter(|_| is_in_sight)) {
                 (None, _) => left.push(hunted),
                 (Some(Ended::Passed), Some(next)) => {
                     let child = Child::start(Some(hunted.name), next, 1)?;

@@ -83,51 +83,33 @@ async fn last_look(node: Node) {
 
 /// Sets everything going that a run's options ask for.
 pub(crate) fn unleash(world: &World, cluster: &Cluster) {
-    every(world, Fault::NodePause, 4 * SECOND, {
-        let cluster = cluster.clone();
-        move |world| pause(world, cluster.clone())
-    });
-    every(world, Fault::NodeCrash, 8 * SECOND, {
-        let cluster = cluster.clone();
-        move |world| crash(world, cluster.clone())
-    });
-    every(world, Fault::NodeJoin, 12 * SECOND, {
-        let cluster = cluster.clone();
-        move |world| join(world, cluster.clone())
-    });
-    every(world, Fault::ClockDrift, 5 * SECOND, {
-        let cluster = cluster.clone();
-        move |world| drift(world, cluster.clone())
-    });
-    every(world, Fault::WallJump, 6 * SECOND, {
-        let cluster = cluster.clone();
-        move |world| wall_jump(world, cluster.clone())
-    });
-    every(world, Fault::Partition, 4 * SECOND, {
-        let cluster = cluster.clone();
-        move |world| partition(world, cluster.clone())
-    });
-    every(world, Fault::JournalCompaction, 4 * SECOND, compaction);
-    every(world, Fault::JournalTailLoss, 7 * SECOND, tail_loss);
-    every(world, Fault::StoreEvict, SECOND / 4, evict);
-    every(world, Fault::StoreRollback, 5 * SECOND, roll_back);
-    every(world, Fault::StoreSplit, 6 * SECOND, split);
-    every(world, Fault::DbFailover, 9 * SECOND, |world| fail_over(world, false));
-    every(world, Fault::DbFailoverLoss, 9 * SECOND, |world| fail_over(world, true));
+    every(world, cluster, Fault::NodePause, 4 * SECOND, pause);
+    every(world, cluster, Fault::NodeCrash, 8 * SECOND, crash);
+    every(world, cluster, Fault::NodeJoin, 12 * SECOND, join);
+    every(world, cluster, Fault::ClockDrift, 5 * SECOND, drift);
+    every(world, cluster, Fault::WallJump, 6 * SECOND, wall_jump);
+    every(world, cluster, Fault::Partition, 4 * SECOND, partition);
+    every(world, cluster, Fault::JournalCompaction, 4 * SECOND, |world, _| compaction(world));
+    every(world, cluster, Fault::JournalTailLoss, 7 * SECOND, |world, _| tail_loss(world));
+    every(world, cluster, Fault::StoreEvict, SECOND / 4, |world, _| evict(world));
+    every(world, cluster, Fault::StoreRollback, 5 * SECOND, |world, _| roll_back(world));
+    every(world, cluster, Fault::StoreSplit, 6 * SECOND, |world, _| split(world));
+    every(world, cluster, Fault::DbFailover, 9 * SECOND, |world, _| fail_over(world, false));
+    every(world, cluster, Fault::DbFailoverLoss, 9 * SECOND, |world, _| fail_over(world, true));
     world.sim().spawn_world(replicate(world.clone()));
     world.sim().spawn_world(repair(world.clone()));
 }
 
 /// Strikes again and again, so long apart in the mean, until the world is healed.
-fn every<F, Fut>(world: &World, fault: Fault, mean: u64, strike: F)
+fn every<F, Fut>(world: &World, cluster: &Cluster, fault: Fault, mean: u64, strike: F)
 where
-    F: Fn(World) -> Fut + Send + 'static,
+    F: Fn(World, Cluster) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
     if !world.options().has(fault) {
         return;
     }
-    let world = world.clone();
+    let (world, cluster) = (world.clone(), cluster.clone());
     let mean = (mean as f64 / world.options().intensity) as u64;
     world.clone().sim().spawn_world(async move {
         loop {
@@ -137,7 +119,7 @@ where
             }
             world.struck(fault);
             world.note(NodeId::WORLD, || format!("fault: {}", fault.name()));
-            strike(world.clone()).await;
+            strike(world.clone(), cluster.clone()).await;
         }
     });
 }

@@ -105,3 +105,31 @@ fn what_is_queued_stays_as_it_was_fenced_when_nothing_has_been_applied_since() {
     node.fence_queued(written(), Some(fenced));
     assert_eq!(node.birth().unwrap().local, fenced.local);
 }
+
+#[test]
+fn another_record_in_the_place_of_an_awaited_one_is_a_gap() {
+    // The journal took this node's record, lost it, and gave its place away: nobody else may ever learn of it.
+    let node = node();
+    let mine = Link { nonce: 99, ..link(1, 1) };
+    node.fence_until(written(), mine);
+    let other = Record {
+        link: link(1, 1),
+        act: Act::Invalidate,
+        targets: vec![target("other")],
+        cause: Cause::default(),
+    };
+    assert!(node.apply(&other).is_err());
+    assert_eq!(node.lease().load().since(), None);
+    assert_eq!(node.awaited(), [mine]);
+}
+
+#[test]
+fn too_many_awaited_records_fence_everything_until_the_last_of_them() {
+    let node = node();
+    for position in (2..=1026).rev() {
+        node.fence_until(written(), link(1, position));
+    }
+    assert_eq!(node.awaited(), [link(1, 1026)], "whatever order the answers came in");
+    apply(&node, 1, "other");
+    assert_eq!(verdict(&node, link(1, 1)), Some(Verdict::Invalidated));
+}

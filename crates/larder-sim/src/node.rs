@@ -1,6 +1,7 @@
 //! A node: one life of one process with a real cache in it, and the application's regions.
 
 use crate::fake::{JournalPort, Origin, RowId, Seen, StorePort};
+use crate::fault::Fault;
 use crate::options::REPLICA_LAG_MAX;
 use crate::oracle::Region as Kind;
 use crate::sched::NodeRuntime;
@@ -51,7 +52,7 @@ impl Node {
         let seed = world.sim().draw(|rng| rng.u64(..));
         let mut builder = Cache::builder("sim")
             .memory(Bytes::kib(options.memory_kib))
-            .bound_max(Duration::from_nanos(options.bound_ns().max(REPLICA_LAG_MAX)))
+            .bound_max(Duration::from_nanos(options.bound_max_ns()))
             .remembered_targets_max(options.targets_max as usize)
             .clock(Arc::new(rt.clone()))
             .simulated(Arc::new(rt.clone()), seed)
@@ -124,6 +125,11 @@ impl Tenant {
             .negative_ttl(ttl)
             .hard_timeout(Duration::from_secs(10))
             .level(Level::Bounded(bound));
+        let lagging = if options.has(Fault::DbReplicaLag) {
+            policy.clone().replica_lag(Duration::from_nanos(REPLICA_LAG_MAX))
+        } else {
+            policy.clone()
+        };
         let safe = policy
             .clone()
             .stale_while_revalidate(ttl)
@@ -135,8 +141,8 @@ impl Tenant {
             bounded: cache.region("bounded", policy.clone())?,
             eventual: cache.region("eventual", policy.clone().level(Level::Eventual))?,
             safe: cache.region("safe", safe)?,
-            sums: cache.region("sums", policy.clone())?,
-            lagging: cache.region("lagging", policy.replica_lag(Duration::from_nanos(REPLICA_LAG_MAX)))?,
+            sums: cache.region("sums", policy)?,
+            lagging: cache.region("lagging", lagging)?,
             cache,
         })
     }

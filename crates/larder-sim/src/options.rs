@@ -123,6 +123,11 @@ impl Options {
         }
     }
 
+    /// The largest bound of any region: how long waits for all nodes last.
+    pub(crate) fn bound_max_ns(&self) -> u64 {
+        if self.has(Fault::DbReplicaLag) { self.bound_ns().max(REPLICA_LAG_MAX) } else { self.bound_ns() }
+    }
+
     pub(crate) fn bound_ns(&self) -> u64 {
         self.bound_ms * MS
     }

@@ -191,7 +191,7 @@ impl Fences {
         self.replace_intents(open);
         *chain = Some(Chain::new(link, local));
         self.applied.store(local, Ordering::Release);
-        self.raise_standing(link);
+        self.stand_in(link);
     }
 
     /// Applies the next record, all of it. One that was applied already changes nothing.
@@ -213,6 +213,10 @@ impl Fences {
             }
             let before = Link { position: record.link.position - 1, ..record.link };
             *chain = Chain::new(before, self.applied.load(Ordering::Relaxed));
+        }
+        // The journal has lost a record of this node's own, and nobody else may know that.
+        if self.displaces(record.link) {
+            return Err(self.distrust(gap));
         }
         let local = self.take_effect(record);
         chain.push(record.link.nonce, local, self.floor.load(Ordering::Relaxed));

@@ -34,7 +34,10 @@ impl Fences {
         self.publish(self.raise_all(&targets));
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         if standing.awaited.len() >= AWAITED_MAX {
-            standing.awaited = vec![(link, Arc::new([Target::Everything]))];
+            // Answers come in any order: until the last of them.
+            let last =
+                standing.awaited.iter().map(|(other, _)| *other).chain([link]).max_by_key(|l| l.position);
+            standing.awaited = vec![(last.unwrap_or(link), Arc::new([Target::Everything]))];
         } else {
             standing.awaited.push((link, targets));
         }
@@ -51,12 +54,34 @@ impl Fences {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).queued = targets;
     }
 
-    /// Everything up to this link has been applied, or lies before the history adopted: raises what stands above it.
-    /// Under the chain's lock.
+    /// The records that are awaited. Each is in the journal, unless that has lost it again.
+    pub fn awaited(&self) -> Vec<Link> {
+        let _chain = self.read();
+        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        standing.awaited.iter().map(|(link, _)| *link).collect()
+    }
+
+    /// Whether this record stands where one was said to be that this node awaits. Under the chain's lock.
+    pub(super) fn displaces(&self, record: Link) -> bool {
+        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = |link: &Link| link.epoch == record.epoch && link.position == record.position;
+        standing.awaited.iter().any(|(link, _)| place(link) && link.nonce != record.nonce)
+    }
+
+    /// A history was adopted from this link. Whatever carries a stamp of another epoch is below the floor from now on, and
+    /// whatever carries one of this epoch was loaded after it began. Under the chain's lock.
+    pub(super) fn stand_in(&self, adopted: Link) {
+        {
+            let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+            standing.awaited.retain(|(link, _)| link.epoch == adopted.epoch);
+        }
+        self.raise_standing(adopted);
+    }
+
+    /// Everything up to this link has been applied: raises what stands above it. Under the chain's lock.
     pub(super) fn raise_standing(&self, applied: Link) {
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of another epoch: whatever was stored before that epoch began is below the floor everywhere.
-        standing.awaited.retain(|(link, _)| link.epoch == applied.epoch && link.position > applied.position);
+        standing.awaited.retain(|(link, _)| link.epoch != applied.epoch || link.position > applied.position);
         if crate::seeded_bug!("standing_fence_falls") {
             return;
         }

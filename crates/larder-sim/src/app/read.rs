@@ -1,6 +1,7 @@
 //! Reading: one key, many keys, a value built from others; each answer goes to the oracle.
 
 use crate::fake::{Origin, OriginError, RowId, Seen};
+use crate::fault::Fault;
 use crate::node::Node;
 use crate::oracle::{Answer, Region as Kind};
 use larder::{AbsentAsNone, Error, Freshness, Load, Loaded, Outcome, Region, Segments, key, tag};
@@ -71,7 +72,9 @@ fn load_row(origin: Origin, kind: Kind, row: RowId) -> impl FnOnce(Load<Seen>) -
             let group = origin.world.database().group_of(row);
             load.tags([tag!["row", row.0], tag!["group", group]]);
             let read = match kind {
-                Kind::Lagging => origin.read_replica(row).await?,
+                Kind::Lagging if origin.world.options().has(Fault::DbReplicaLag) => {
+                    origin.read_replica(row).await?
+                }
                 _ => origin.read(row).await?,
             };
             let Some(seen) = read else { return Ok(load.absent()) };

@@ -5,7 +5,7 @@
 
 use super::{Cache, check_targets};
 use crate::error::Error;
-use larder_core::port::Nanos;
+use larder_core::port::{JournalError, Nanos};
 use larder_core::{Cause, Intent, Target, Token};
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -71,6 +71,9 @@ impl Write {
         let guard = WriteGuard { cache: self.cache, intent, cause, deadline: opened.deadline };
         let mut waiting = Unbegun(Some(guard));
         engine.outwait_leases(opened.since).await?;
+        if !engine.has_seen(&opened) {
+            return Err(Error::from(JournalError::refused("the intent cannot be seen in the journal")));
+        }
         match waiting.0.take() {
             Some(guard) if !guard.remaining().is_zero() => Ok(guard),
             _ => Err(Error::guard_expired()),

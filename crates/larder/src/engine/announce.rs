@@ -79,10 +79,6 @@ impl Queue {
         self.lock().targets.len()
     }
 
-    fn targets(&self) -> Vec<Target> {
-        self.lock().targets.keys().cloned().collect()
-    }
-
     /// Takes the targets in, all or none.
     fn add(&self, targets: &[Target], cause: &Cause) -> bool {
         let mut waiting = self.lock();
@@ -194,8 +190,12 @@ impl Engine {
 
     /// Has what is queued fenced from now on, whatever is applied or adopted meanwhile.
     fn fence_queued(&self, fenced: Option<Birth>) {
-        let queued = if seeded_bug!("queue_forgets_fence") { Vec::new() } else { self.queue.targets() };
-        self.fences.fence_queued(queued.into(), fenced);
+        if seeded_bug!("queue_forgets_fence") {
+            return;
+        }
+        // Under the queue's lock: what another call adds meanwhile must not be left out by this one.
+        let waiting = self.queue.lock();
+        self.fences.fence_queued(waiting.targets.keys().cloned().collect(), fenced);
     }
 
     /// Tries to record all that is queued, until nothing is or no try gets further; how many targets are left.
@@ -221,6 +221,7 @@ impl Engine {
             self.fences.fence_until(due.targets.as_slice().into(), link);
             self.queue.done(&due);
             self.fence_queued(None);
+            let _ = self.take_in(link).await;
         }
     }
 }

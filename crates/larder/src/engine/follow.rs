@@ -87,7 +87,9 @@ impl Engine {
         let mut problem = None;
         for _ in 0..=RESYNCS_MAX {
             let t0 = self.time.now();
-            match self.apply_all().await {
+            // Before the journal is asked: its answer must have these.
+            let awaited = self.fences.awaited();
+            match self.apply_all().await.and_then(|head| self.none_lost(&awaited, head)) {
                 Ok(head) => {
                     self.note_birth();
                     let t0 = if seeded_bug!("lease_from_reply") { self.time.now() } else { t0 };
@@ -110,6 +112,14 @@ impl Engine {
             }
         }
         Err(problem.unwrap_or_else(|| JournalError::refused("history changed too often while it was read")))
+    }
+
+    /// Whether the journal still has the records it had taken from this node, as far as everything it has been applied.
+    fn none_lost(&self, awaited: &[Link], head: Link) -> Result<Link, JournalError> {
+        match awaited.iter().find(|link| self.fences.has_lost(**link)) {
+            Some(lost) => Err(JournalError::diverged(format!("{lost} was appended and is not there"))),
+            None => Ok(head),
+        }
     }
 
     /// Applies records until the node stands where the journal's head was at the first answer.

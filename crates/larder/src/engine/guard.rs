@@ -18,6 +18,7 @@ pub(crate) struct Opened {
     pub(crate) deadline: Nanos,
     /// Read after it was appended.
     pub(crate) since: Nanos,
+    link: Link,
 }
 
 impl Engine {
@@ -44,7 +45,12 @@ impl Engine {
         if !self.take_in(link).await? {
             return Err(JournalError::refused("the journal has lost the intent again").into());
         }
-        Ok(Opened { id, deadline, since })
+        Ok(Opened { id, deadline, since, link })
+    }
+
+    /// Whether this node has seen the intent in the journal. To be asked once all nodes have been waited for.
+    pub(crate) fn has_seen(&self, opened: &Opened) -> bool {
+        self.fences.has_reached(opened.link)
     }
 
     /// Closes an intent, which invalidates its targets.

@@ -27,14 +27,16 @@ pub enum Reached {
 pub(crate) struct Strangers(Mutex<VecDeque<Link>>);
 
 impl Strangers {
-    /// Whether everything has to be fenced for this place. One time for each other epoch, and for each place that is
-    /// missing from this one.
-    fn is_new(&self, link: Link, head: Link) -> bool {
+    /// Has everything fenced for this place: one time for each other epoch, and for each place that is missing from this
+    /// one. Whether this was that time.
+    fn deal_with(&self, link: Link, head: Link, fence: impl FnOnce()) -> bool {
         let met = if link.epoch == head.epoch { link } else { Link { position: 0, nonce: 0, ..link } };
         let mut strangers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if strangers.contains(&met) {
             return false;
         }
+        // Before it counts as dealt with, which another may be waiting to hear.
+        fence();
         if strangers.len() >= STRANGERS_MAX {
             strangers.pop_front();
         }
@@ -77,9 +79,11 @@ impl Engine {
             return Ok(Reached::Applied);
         }
         // The token was given out before this call began, and what is loaded from here on is loaded after.
-        if self.strangers.is_new(link, head) {
-            tracing::warn!(namespace = %self.namespace, %link, %head, "a token is of a history that is not the journal's");
+        let fence = || {
             self.fences.fence(&[Target::Everything]);
+        };
+        if self.strangers.deal_with(link, head, fence) {
+            tracing::warn!(namespace = %self.namespace, %link, %head, "a token is of a history that is not the journal's");
         }
         Ok(Reached::Anew)
     }

@@ -133,3 +133,13 @@ fn too_many_awaited_records_fence_everything_until_the_last_of_them() {
     apply(&node, 1, "other");
     assert_eq!(verdict(&node, link(1, 1)), Some(Verdict::Invalidated));
 }
+
+#[test]
+fn a_record_of_a_history_that_is_over_is_awaited_no_more() {
+    // Its writer had moved on to another history before it heard where the record had been.
+    let node = node();
+    node.fence_until(written(), link(7, 4));
+    assert_eq!(node.awaited(), [link(7, 4)]);
+    node.forget_foreign(&[link(7, 4)], link(1, 0));
+    assert!(node.awaited().is_empty());
+}

@@ -61,6 +61,17 @@ impl Fences {
         standing.awaited.iter().map(|(link, _)| *link).collect()
     }
 
+    /// Of these records, which were in the journal before it was asked for its head, those of another epoch than that
+    /// head's are of a history that is over: they are awaited no more.
+    pub fn forget_foreign(&self, awaited: &[Link], head: Link) {
+        if awaited.iter().all(|link| link.epoch == head.epoch) {
+            return;
+        }
+        let _chain = self.write();
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        standing.awaited.retain(|(link, _)| link.epoch == head.epoch || !awaited.contains(link));
+    }
+
     /// Whether this record stands where one was said to be that this node awaits. Under the chain's lock.
     pub(super) fn displaces(&self, record: Link) -> bool {
         let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);

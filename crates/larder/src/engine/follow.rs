@@ -118,7 +118,10 @@ impl Engine {
     fn none_lost(&self, awaited: &[Link], head: Link) -> Result<Link, JournalError> {
         match awaited.iter().find(|link| self.fences.has_lost(**link)) {
             Some(lost) => Err(JournalError::diverged(format!("{lost} was appended and is not there"))),
-            None => Ok(head),
+            None => {
+                self.fences.forget_foreign(awaited, head);
+                Ok(head)
+            }
         }
     }
 

@@ -12,6 +12,8 @@ use crate::{fault::Fault, metadata::Package};
 pub(crate) struct Policy {
     licences: Vec<String>,
     refused: Vec<String>,
+    /// Refused to our own crates, but not to the foreign ones that `wrappers` names.
+    wrapped: Vec<String>,
     registries: Vec<String>,
 }
 
@@ -44,6 +46,9 @@ impl Policy {
             };
             match (section.as_str(), list.as_str()) {
                 ("licenses", "allow") => policy.licences.extend(quoted(values)),
+                ("bans", "deny") if values.contains("wrappers") => {
+                    policy.wrapped.extend(quoted(values).take(1))
+                }
                 ("bans", "deny") => policy.refused.extend(quoted(values)),
                 ("sources", "allow-registry") => policy.registries.extend(quoted(values)),
                 _ => {}
@@ -63,7 +68,13 @@ impl Policy {
             if self.refused.contains(&package.name) {
                 found.push(format!("{named}: refused by [bans] deny of deny.toml (the reason stands there)"));
             }
-            let Some(source) = &package.source else { continue };
+            let Some(source) = &package.source else {
+                let wrapped = package.needs.iter().filter(|need| self.wrapped.contains(need));
+                found.extend(wrapped.map(|need| {
+                    format!("{named}: needs {need}, refused by deny.toml to all but its wrappers")
+                }));
+                continue;
+            };
             if !self.registries.iter().any(|registry| source.strip_prefix("registry+") == Some(registry)) {
                 found.push(format!("{named}: comes from {source}, not from [sources] allow-registry"));
             }
@@ -181,6 +192,7 @@ allow-registry = ["https://example.org/index"]
             version: "1.0.0".into(),
             licence: licence.map(str::to_owned),
             source: Some("registry+https://example.org/index".into()),
+            needs: Vec::new(),
         }
     }
 
@@ -196,7 +208,8 @@ allow-registry = ["https://example.org/index"]
     fn the_repository_s_own_deny_toml_is_understood() {
         let policy = Policy::parse(include_str!("../../deny.toml"));
         assert!(policy.licences.contains(&"MIT".to_owned()));
-        assert!(policy.refused.contains(&"dashmap".to_owned()));
+        assert!(policy.refused.contains(&"bincode".to_owned()));
+        assert_eq!(policy.wrapped, ["dashmap"]);
         assert_eq!(policy.registries.len(), 1);
     }
 
@@ -229,6 +242,16 @@ allow-registry = ["https://example.org/index"]
         assert!(policy.check(&[refused])[0].contains("refused"));
         let git = Package { source: Some("git+https://example.org/x".into()), ..package(Some("MIT")) };
         assert!(policy.check(&[git])[0].contains("git+https"));
+    }
+
+    #[test]
+    fn what_only_its_wrappers_may_need_is_refused_to_our_own_crates() {
+        let policy =
+            Policy::parse("[bans]\ndeny = [\n    { crate = \"dashmap\", wrappers = [\"stateright\"] },\n]\n");
+        assert_eq!(policy.wrapped, ["dashmap"]);
+        assert!(policy.refused.is_empty());
+        let own = Package { source: None, needs: vec!["dashmap".into()], ..package(None) };
+        assert!(policy.check(&[own])[0].contains("dashmap"));
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(crate) struct Package {
     pub(crate) licence: Option<String>,
     /// The registry or repository it came from; none for the workspace's own.
     pub(crate) source: Option<String>,
+    /// The packages its manifest names.
+    pub(crate) needs: Vec<String>,
 }
 
 /// Every package the workspace needs, on any platform, with all features.
@@ -45,5 +47,9 @@ fn package(value: &Value) -> Package {
         version: text("version").unwrap_or_default(),
         licence: text("license"),
         source: text("source"),
+        needs: value["dependencies"]
+            .as_array()
+            .map(|list| list.iter().filter_map(|need| need["name"].as_str().map(str::to_owned)).collect())
+            .unwrap_or_default(),
     }
 }

@@ -1,5 +1,6 @@
 //! Levels: what a region promises its readers about staleness.
 
+use crate::expiry::nanos;
 use crate::fences::Verdict;
 use crate::lease::Confirmed;
 use crate::port::Nanos;
@@ -38,9 +39,7 @@ impl From<Level> for Bound {
     fn from(level: Level) -> Self {
         match level {
             Level::Eventual => Bound(Nanos::MAX),
-            Level::Bounded(bound) => {
-                Bound(u64::try_from(bound.as_nanos()).unwrap_or(Nanos::MAX).min(Nanos::MAX - 1))
-            }
+            Level::Bounded(bound) => Bound(nanos(bound).min(Nanos::MAX - 1)),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! counts from before it appended the intent, which was earlier; so by the time any node finds an intent over, it has
 //! long been over for its writer, who then refuses to commit, and whose requests must not outlive it.
 
+use crate::expiry::nanos;
 use crate::lease::outwait;
 use crate::port::Nanos;
 use crate::record::{Intent, IntentId};
@@ -24,8 +25,7 @@ impl Orphans {
             if crate::seeded_bug!("orphan_cleared_early") {
                 return true;
             }
-            let lasts = u64::try_from(intent.lasts.as_nanos()).unwrap_or(Nanos::MAX);
-            now > seen.saturating_add(outwait(lasts))
+            now > seen.saturating_add(outwait(nanos(intent.lasts)))
         };
         open.iter().filter(is_over).cloned().collect()
     }

@@ -69,7 +69,7 @@ async fn last_look(node: Node) {
     let world = node.world.clone();
     let options = world.options();
     let at = options.last_look_at();
-    world.sim().sleep(std::time::Duration::from_nanos(at.saturating_sub(world.sim().now()))).await;
+    world.sim().sleep_until(at).await;
     world.oracle().settle(&world.database(), world.sim().now());
     app::sweep(&node).await;
     let (hits, reads) = app::sweep(&node).await;
@@ -238,7 +238,7 @@ async fn replicate(world: World) {
 /// The application's recovery: writes whose invalidation nobody confirmed are invalidated again once all is well.
 async fn repair(world: World) {
     let at = world.options().healed_at() + 2 * SECOND;
-    world.sim().sleep(std::time::Duration::from_nanos(at.saturating_sub(world.sim().now()))).await;
+    world.sim().sleep_until(at).await;
     let rows: Vec<RowId> = (0..world.options().rows).map(RowId).collect();
     for row in rows {
         let database = world.database();

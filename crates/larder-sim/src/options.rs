@@ -153,9 +153,14 @@ impl Options {
         self.healed_at() + settles * SECOND + self.bound_ns()
     }
 
+    /// The shortest quiet time in which nodes come to their last look.
+    pub(crate) fn quiet_ms_least(&self) -> u64 {
+        (self.last_look_at() + 2 * SECOND - self.healed_at()).div_ceil(MS)
+    }
+
     /// Whether the run lasts until long after that.
     pub(crate) fn has_last_look(&self) -> bool {
-        self.ends_at() >= self.last_look_at() + 2 * SECOND
+        self.quiet_ms >= self.quiet_ms_least()
     }
 
     pub(crate) fn ends_at(&self) -> u64 {

@@ -19,9 +19,6 @@ const RUNS_MAX: u64 = 200;
 /// Real time for one failure, about.
 const TIME_MAX: Duration = Duration::from_secs(20);
 
-/// The last look needs so long after the faults.
-const LAST_LOOK_MS: u64 = 14_000;
-
 /// Seeds tried for each simpler world, beside the one that failed.
 const OTHER_SEEDS: u64 = 3;
 
@@ -145,7 +142,7 @@ fn simpler(failed: &Outcome) -> Vec<Options> {
     }
     with(&|options| options.tenants = 1);
     with(&|options| options.faulty_ms /= 2);
-    with(&|options| options.quiet_ms = from.quiet_ms.min(LAST_LOOK_MS));
+    with(&|options| options.quiet_ms = from.quiet_ms.min(from.quiet_ms_least()));
     for ops in [from.ops_per_s / 8, from.ops_per_s / 2] {
         with(&|options| options.ops_per_s = ops.max(1));
     }

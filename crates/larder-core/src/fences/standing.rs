@@ -6,6 +6,7 @@
 
 use super::{Birth, Fences};
 use crate::position::Link;
+use crate::sync::MutexGuard;
 use crate::target::Target;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -24,6 +25,7 @@ pub(super) struct Standing {
 impl Fences {
     /// Fences targets as [`Fences::fence`] does, and again after whatever is applied, until the record at `link` is.
     pub fn fence_until(&self, targets: Arc<[Target]>, link: Link) {
+        // Nearly always: readers are not held up for it.
         if self.has_reached(link) {
             return;
         }
@@ -32,7 +34,7 @@ impl Fences {
             return;
         }
         self.publish(self.raise_all(&targets));
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut standing = self.standing();
         if standing.awaited.len() >= AWAITED_MAX {
             // Answers come in any order: until the last of them.
             let last =
@@ -51,13 +53,13 @@ impl Fences {
         if !is_up && !targets.is_empty() {
             self.publish(self.raise_all(&targets));
         }
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner).queued = targets;
+        self.standing().queued = targets;
     }
 
     /// The records that are awaited. Each is in the journal, unless that has lost it again.
     pub fn awaited(&self) -> Vec<Link> {
         let _chain = self.read();
-        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let standing = self.standing();
         standing.awaited.iter().map(|(link, _)| *link).collect()
     }
 
@@ -68,13 +70,13 @@ impl Fences {
             return;
         }
         let _chain = self.write();
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut standing = self.standing();
         standing.awaited.retain(|(link, _)| link.epoch == head.epoch || !awaited.contains(link));
     }
 
     /// Whether this record stands where one was said to be that this node awaits. Under the chain's lock.
     pub(super) fn displaces(&self, record: Link) -> bool {
-        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let standing = self.standing();
         let place = |link: &Link| link.epoch == record.epoch && link.position == record.position;
         standing.awaited.iter().any(|(link, _)| place(link) && link.nonce != record.nonce)
     }
@@ -82,16 +84,13 @@ impl Fences {
     /// A history was adopted from this link. Whatever carries a stamp of another epoch is below the floor from now on, and
     /// whatever carries one of this epoch was loaded after it began. Under the chain's lock.
     pub(super) fn stand_in(&self, adopted: Link) {
-        {
-            let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-            standing.awaited.retain(|(link, _)| link.epoch == adopted.epoch);
-        }
+        self.standing().awaited.retain(|(link, _)| link.epoch == adopted.epoch);
         self.raise_standing(adopted);
     }
 
     /// Everything up to this link has been applied: raises what stands above it. Under the chain's lock.
     pub(super) fn raise_standing(&self, applied: Link) {
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut standing = self.standing();
         standing.awaited.retain(|(link, _)| link.epoch != applied.epoch || link.position > applied.position);
         if crate::seeded_bug!("standing_fence_falls") {
             return;
@@ -101,5 +100,10 @@ impl Fences {
         {
             self.publish(self.raise_all(targets));
         }
+    }
+
+    /// Under the chain's lock.
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -21,14 +21,14 @@ pub(crate) fn is_in_loader() -> bool {
     IN_LOADER.get()
 }
 
-struct InLoader<F>(Pin<Box<F>>);
+struct InLoader<F>(F);
 
-impl<F: Future> Future for InLoader<F> {
+impl<F: Future + Unpin> Future for InLoader<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let before = IN_LOADER.replace(true);
-        let polled = self.0.as_mut().poll(cx);
+        let polled = Pin::new(&mut self.0).poll(cx);
         IN_LOADER.set(before);
         polled
     }
@@ -68,7 +68,7 @@ type Loading = InLoader<Pin<Box<dyn Future<Output = Result<Loaded<Seen>, OriginE
 
 fn load_row(origin: Origin, kind: Kind, row: RowId) -> impl FnOnce(Load<Seen>) -> Loading + Send + 'static {
     move |load| {
-        InLoader(Box::pin(Box::pin(async move {
+        InLoader(Box::pin(async move {
             let group = origin.world.database().group_of(row);
             load.tags([tag!["row", row.0], tag!["group", group]]);
             let read = match kind {
@@ -85,7 +85,7 @@ fn load_row(origin: Origin, kind: Kind, row: RowId) -> impl FnOnce(Load<Seen>) -
             }
             load.tag(tag!["owner", row.0, seen.owner]);
             Ok(Loaded::Value(seen))
-        })))
+        }))
     }
 }
 

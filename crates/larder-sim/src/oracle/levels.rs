@@ -3,7 +3,6 @@
 use super::{Answer, Oracle, Region};
 use crate::fake::{Database, RowId, State};
 use crate::sched::{NodeId, Time};
-use larder::Freshness;
 use std::collections::BTreeMap;
 
 /// Versions of one row, rising, each with a time from which on it binds.
@@ -130,9 +129,8 @@ impl Levels {
 
     pub(super) fn least(&self, answer: &Answer) -> Option<Least> {
         let at = answer.row.0 as usize;
-        let is_fallback = matches!(answer.freshness, Freshness::OriginFailed | Freshness::OriginSlow);
         let is_settled = self.settled_at.is_some_and(|settled| settled <= answer.begun);
-        let is_bounded = answer.region != Region::Eventual && !is_fallback;
+        let is_bounded = answer.region != Region::Eventual && !answer.is_fallback();
         let bound = if answer.region == Region::Lagging { self.lagging } else { self.bound };
         let own = self.own.get(&(answer.row, answer.node)).filter(|(at, _)| *at <= answer.begun);
         let own = own.filter(|_| answer.region != Region::Lagging);

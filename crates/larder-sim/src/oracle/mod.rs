@@ -51,6 +51,13 @@ pub(crate) struct Answer {
     pub(crate) session: Option<u64>,
 }
 
+impl Answer {
+    /// Served because the origin failed or is slow, and said so: no level binds it.
+    fn is_fallback(&self) -> bool {
+        matches!(self.freshness, Freshness::OriginFailed | Freshness::OriginSlow)
+    }
+}
+
 /// A promise that was not kept.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Violation {
@@ -183,7 +190,6 @@ impl Oracle {
         self.count(answer);
         self.stamp(answer);
         let versions = &database.row(answer.row).versions;
-        let is_fallback = matches!(answer.freshness, Freshness::OriginFailed | Freshness::OriginSlow);
         let least = self.levels.least(answer);
         match answer.seen {
             Some(seen) => {
@@ -193,11 +199,11 @@ impl Oracle {
                 let Some(version) = versions.get(seen.version as usize) else {
                     return self.blame("no invented value", answer, format!("version {}", seen.version));
                 };
-                if let Some((promise, what)) = self.unfit(answer, is_fallback, version.state, seen.version) {
+                if let Some((promise, what)) = self.unfit(answer, version.state, seen.version) {
                     return self.blame(promise, answer, what);
                 }
                 self.compare(answer, seen.version, least);
-                if database.is_guarded(answer.row) && !is_fallback && answer.region.is_strong() {
+                if database.is_guarded(answer.row) && !answer.is_fallback() && answer.region.is_strong() {
                     self.levels.shown(answer.row, seen.version, answer.ended);
                 }
             }
@@ -206,7 +212,7 @@ impl Oracle {
                 let from = least.map_or(0, |(_, _, n)| n);
                 let ok = (from..newest).any(|n| {
                     let version = &versions[n as usize];
-                    version.gone && self.unfit(answer, is_fallback, version.state, n).is_none()
+                    version.gone && self.unfit(answer, version.state, n).is_none()
                 });
                 if !ok {
                     self.blame(
@@ -220,13 +226,7 @@ impl Oracle {
     }
 
     /// Why this version must not be seen by this read at all.
-    fn unfit(
-        &self,
-        answer: &Answer,
-        is_fallback: bool,
-        state: State,
-        n: u64,
-    ) -> Option<(&'static str, String)> {
+    fn unfit(&self, answer: &Answer, state: State, n: u64) -> Option<(&'static str, String)> {
         match state {
             State::Visible(at) if at <= answer.ended => None,
             State::Visible(at) => Some((
@@ -236,7 +236,7 @@ impl Oracle {
             State::Pending => Some(("no uncommitted value", format!("version {n}"))),
             State::Aborted => Some(("no aborted value", format!("version {n}"))),
             State::Lost(at) => {
-                let is_bounded = answer.region != Region::Eventual && !is_fallback;
+                let is_bounded = answer.region != Region::Eventual && !answer.is_fallback();
                 let is_old = at + self.levels.lost_after(answer.region) < answer.begun && is_bounded;
                 is_old.then(|| {
                     ("no lost value", format!("version {n}, lost {} ms before", (answer.begun - at) / MS))

@@ -13,6 +13,7 @@ pub(crate) use node::NodeId;
 pub(crate) use runtime::{NodeRuntime, Sleep};
 
 use fastrand::Rng;
+use larder_core::expiry::nanos;
 use larder_core::port::BoxFuture;
 use node::Node;
 use std::cmp::Reverse;
@@ -47,7 +48,6 @@ struct State {
     timers: BinaryHeap<Reverse<(Time, u64)>>,
     sleepers: Vec<Sleeper>,
     free_sleepers: Vec<u32>,
-    timers_set: u64,
     nodes: Vec<Node>,
     steps: u64,
     /// The nodes of the tasks being polled, innermost last.
@@ -72,7 +72,6 @@ impl Sim {
             timers: BinaryHeap::new(),
             sleepers: Vec::new(),
             free_sleepers: Vec::new(),
-            timers_set: 0,
             nodes: vec![Node::new()],
             steps: 0,
             running: Vec::new(),
@@ -129,7 +128,12 @@ impl Sim {
 
     /// Sleeps in true time.
     pub(crate) fn sleep(&self, pause: Duration) -> Sleep {
-        Sleep::new(self.clone(), u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX))
+        Sleep::new(self.clone(), nanos(pause))
+    }
+
+    /// Sleeps until that moment of true time, if it is still to come.
+    pub(crate) fn sleep_until(&self, at: Time) -> Sleep {
+        Sleep::new(self.clone(), at.saturating_sub(self.now()))
     }
 
     /// Sleeps between `least` and `most` nanoseconds, drawn now.
@@ -321,7 +325,6 @@ impl State {
         sleeper.is_due = false;
         let generation = sleeper.generation;
         self.timers.push(Reverse((at, u64::from(generation) << 32 | u64::from(slot))));
-        self.timers_set += 1;
         (slot, generation)
     }
 

@@ -8,6 +8,7 @@ use crate::journal::MemoryJournal;
 use crate::memory::{Bytes, Memory};
 use crate::policy::DEFAULT_SOURCE;
 use crate::runtime::Runtime;
+use larder_core::expiry::nanos;
 #[cfg(feature = "testing")]
 use larder_core::port;
 use larder_core::port::{Clock, Journal, Store};
@@ -140,8 +141,8 @@ impl CacheBuilder {
             tiers: self.stores.into_iter().map(Tier::new).collect(),
             journal: self.journal.unwrap_or_else(|| Arc::new(MemoryJournal::new())),
             targets_max: self.targets_max,
-            bound_max: u64::try_from(self.bound_max.as_nanos()).unwrap_or(u64::MAX),
-            runtime: runtime.clone(),
+            bound_max: nanos(self.bound_max),
+            runtime,
             seed,
         });
         // A failure is remembered in the statistics, and tried again by the follower.

@@ -262,8 +262,7 @@ impl Cache {
     /// When the journal cannot be asked ([`Error::is_journal`]).
     pub async fn token(&self) -> Result<Token, Error> {
         let engine = self.engine.clone();
-        let asked = self.engine.spawn_returning(async move { engine.token().await });
-        Ok(asked.await.map_err(|_| Error::closed())??)
+        Ok(self.engine.carry_through(async move { engine.token().await }).await??)
     }
 
     /// Brings this node at least as far as a token: reads that begin afterwards, here, see what it stands for. At once when
@@ -285,8 +284,7 @@ impl Cache {
             return Ok(Reached::Applied);
         }
         let engine = self.engine.clone();
-        let reaching = self.engine.spawn_returning(async move { engine.reach(link).await });
-        Ok(reaching.await.map_err(|_| Error::closed())??)
+        Ok(self.engine.carry_through(async move { engine.reach(link).await }).await??)
     }
 
     /// Applies everything committed to the journal before this call began; returns the position reached. To read one's
@@ -297,8 +295,7 @@ impl Cache {
     pub async fn sync(&self) -> Result<u64, Error> {
         // In a task of its own: a caller that is no longer polled must not keep others from it.
         let engine = self.engine.clone();
-        let caught_up = self.engine.spawn_returning(async move { engine.catch_up().await });
-        Ok(caught_up.await.map_err(|_| Error::closed())??.position)
+        Ok(self.engine.carry_through(async move { engine.catch_up().await }).await??.position)
     }
 
     /// Everything counted since the cache was built.
@@ -345,8 +342,7 @@ impl Shared {
         // Said here, loudly: a journal would refuse it each time the queue tries again.
         check_targets("invalidation", &targets)?;
         let working = engine.clone();
-        let announcing = engine.spawn_returning(async move { working.announce(&targets, &cause).await });
-        announcing.await.unwrap_or_else(|_| Err(Error::closed()))
+        engine.carry_through(async move { working.announce(&targets, &cause).await }).await?
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::{Cache, check_targets};
 use crate::error::Error;
+use larder_core::expiry::nanos;
 use larder_core::port::{JournalError, Nanos};
 use larder_core::{Cause, Intent, Target, Token};
 use std::fmt;
@@ -59,14 +60,13 @@ impl Write {
             return Err(Error::invalid(format!("guarded write lasts {is:?}; {expected}")));
         }
         let engine = self.cache.engine.clone();
-        let lasting = u64::try_from(self.lasting.as_nanos()).unwrap_or(Nanos::MAX);
-        let lasts = engine.leases_last().saturating_add(lasting);
+        let lasts = engine.leases_last().saturating_add(nanos(self.lasting));
         let (targets, cause): (Arc<[Target]>, Cause) = (self.targets.into(), self.cause);
         let opening = {
             let (working, targets, cause) = (engine.clone(), targets.clone(), cause.clone());
-            engine.spawn_returning(async move { working.open_intent(&targets, lasts, &cause).await })
+            engine.carry_through(async move { working.open_intent(&targets, lasts, &cause).await })
         };
-        let opened = opening.await.unwrap_or_else(|_| Err(Error::closed()))?;
+        let opened = opening.await??;
         let intent = Intent { id: opened.id, lasts: Duration::from_nanos(lasts), targets };
         let guard = WriteGuard { cache: self.cache, intent, cause, deadline: opened.deadline };
         let mut waiting = Unbegun(Some(guard));
@@ -164,11 +164,10 @@ impl WriteGuard {
         let engine = self.cache.engine.clone();
         let WriteGuard { cache, intent, cause, .. } = self;
         let working = engine.clone();
-        let closing = engine
-            .spawn_returning(async move { working.close_intent(intent.id, &intent.targets, &cause).await });
-        let closed = closing.await;
+        let closing = async move { working.close_intent(intent.id, &intent.targets, &cause).await };
+        let closed = engine.carry_through(closing).await;
         drop(cache);
-        closed.map_err(|_| Error::closed())?.map_err(Error::uncommitted)
+        closed?.map_err(Error::uncommitted)
     }
 }
 

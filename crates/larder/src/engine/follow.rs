@@ -70,7 +70,7 @@ impl Engine {
     pub(crate) async fn confirm_lease(self: &Arc<Self>) -> bool {
         // In a task of its own: a reader that is no longer polled must not keep the turn.
         let engine = self.clone();
-        let renewing = self.spawn_returning(async move { engine.catch_up().await.is_ok() });
+        let renewing = self.carry_through(async move { engine.catch_up().await.is_ok() });
         matches!(self.runtime.timeout(CONFIRM_DEADLINE, renewing).await, Ok(Ok(true)))
     }
 

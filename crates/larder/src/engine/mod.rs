@@ -34,6 +34,7 @@ pub(crate) use tiers::Tier;
 use tiers::Turns;
 
 use crate::clock::Time;
+use crate::error::Error;
 use crate::memory::{Head, Key, Memory};
 use crate::observe::{JournalSnapshot, MemorySnapshot};
 use crate::runtime::Runtime;
@@ -167,12 +168,15 @@ impl Engine {
         });
     }
 
-    /// Runs work in the background to its end, whether or not its result is waited for.
-    pub(crate) fn spawn_returning<T: Send + 'static>(
+    /// Runs work in a task of its own and waits for it: begun, it goes on even if the caller goes away or stops polling.
+    ///
+    /// # Errors
+    /// When the runtime ended, or the work panicked, before it was done.
+    pub(crate) async fn carry_through<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> tokio::sync::oneshot::Receiver<T> {
-        self.runtime.spawn_returning(&self.tasks, work)
+    ) -> Result<T, Error> {
+        self.runtime.spawn_returning(&self.tasks, work).await.map_err(|_| Error::closed())
     }
 
     /// Lets background work finish for up to `patience`, then stops what is left, the stores and the journal.

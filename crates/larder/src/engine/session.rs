@@ -71,9 +71,6 @@ impl Engine {
     /// # Errors
     /// When the journal cannot be asked: what is served here may then be older than what the place stands for.
     pub(crate) async fn reach(&self, link: Link) -> Result<Reached, JournalError> {
-        if self.fences.has_reached(link) {
-            return Ok(Reached::Applied);
-        }
         let head = self.catch_up().await?;
         if self.fences.has_reached(link) {
             return Ok(Reached::Applied);

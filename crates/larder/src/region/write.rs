@@ -106,7 +106,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         self.engine.memory.remove(&key);
         // Carried through even if the caller goes away, and not held up if the caller stops polling.
         let (engine, scope) = (self.engine.clone(), self.scope.clone());
-        let _ = self.engine.spawn_returning(async move { engine.unstore(&scope, &key).await }).await;
+        let _ = self.engine.carry_through(async move { engine.unstore(&scope, &key).await }).await;
         announced.map(|announced| announced.outcome)
     }
 
@@ -138,7 +138,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         if engine.stores_of(&self.scope) > 0 && !expired.unnamable {
             let (working, scope) = (engine.clone(), self.scope.clone());
             let storing = async move { working.store_now(&scope, &key, &*expired).await };
-            engine.spawn_returning(storing).await.map_err(|_| Error::closed())??;
+            engine.carry_through(storing).await??;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! A clock that moves only when told to.
 
+use larder_core::expiry::nanos;
 use larder_core::port::{Clock, Nanos};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,7 +39,7 @@ impl ManualClock {
 
     /// Moves the steady clock alone.
     pub fn advance_steady(&self, by: Duration) {
-        self.hands.now.fetch_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.hands.now.fetch_add(nanos(by), Ordering::SeqCst);
     }
 
     /// Sets the wall clock, forward or back.

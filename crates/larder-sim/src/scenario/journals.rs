@@ -28,7 +28,7 @@ pub(super) const STORIES: &[Scenario] = &[
     Scenario {
         name: "lost_record_that_only_its_writer_knew",
         story: "The journal loses a record while the answer is on its way to the writer, and the others have gone on with \
-                another in its place: the writer finds out before it says that the write is done.",
+                another in its place: the writer finds out before it says that the write is done, and dies right after.",
         catches: &["lost_append_not_noticed"],
         play: lost_record_that_only_its_writer_knew,
     },
@@ -144,6 +144,8 @@ fn lost_record_that_only_its_writer_knew(seed: u64) -> Played {
             let other = stage.commit(&c, RowId(2)).await;
             stage.invalidate(&c, RowId(2), other).await;
             invalidating.done().await;
+            // What it was to find out, it has found out by now, or nobody ever will.
+            stage.kill(&b);
             stage.past_the_bound().await;
             stage.expect_newest(&a, ROW).await;
         },

@@ -48,11 +48,6 @@ impl HoldOff {
         old_enough.map(|(_, birth)| *birth)
     }
 
-    /// What was measured may be wrong: begins anew.
-    pub fn forget(&mut self) {
-        self.samples.clear();
-    }
-
     fn is_old_enough(&self, at: Nanos, now: Nanos) -> bool {
         now > at.saturating_add(self.lag)
     }

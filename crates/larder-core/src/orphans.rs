@@ -29,9 +29,4 @@ impl Orphans {
         };
         open.iter().filter(is_over).cloned().collect()
     }
-
-    /// What was measured may be wrong: counts anew.
-    pub fn forget(&mut self) {
-        self.0.clear();
-    }
 }

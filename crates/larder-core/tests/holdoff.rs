@@ -25,14 +25,6 @@ fn a_load_is_born_with_what_had_been_applied_when_the_replica_was_where_it_may_b
     assert_eq!(held.birth(2_001 + outwait(LAG)), Some(birth(2)));
 }
 
-#[test]
-fn what_was_measured_by_a_doubtful_clock_counts_for_nothing() {
-    let mut held = HoldOff::new(LAG);
-    held.note(birth(1), 1);
-    held.forget();
-    assert_eq!(held.birth(u64::MAX), None);
-}
-
 /// Records are appended at every `every`-th moment, the node looks at every `look`-th. Whatever is born with a record
 /// must have been loaded when the replica already showed it: not before its moment plus the lag.
 #[test]

@@ -76,6 +76,9 @@ pub(crate) struct RunArgs {
     /// Only these known mistakes, separated by commas.
     #[arg(long, value_name = "NAME", requires = "seeded_bugs", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Do not ask the explorers of thread orders about known mistakes that a simulation cannot see.
+    #[arg(long, requires = "seeded_bugs")]
+    pub(crate) here: bool,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
 }

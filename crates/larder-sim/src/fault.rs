@@ -13,6 +13,7 @@ pub(crate) enum Fault {
     NodeJoin,
     ClockDrift,
     WallJump,
+    ClockJump,
     JournalError,
     JournalHang,
     JournalLostAnswer,
@@ -46,13 +47,14 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Fault; 36] = [
+    pub(crate) const ALL: [Fault; 37] = [
         Fault::Overtake,
         Fault::NodePause,
         Fault::NodeCrash,
         Fault::NodeJoin,
         Fault::ClockDrift,
         Fault::WallJump,
+        Fault::ClockJump,
         Fault::JournalError,
         Fault::JournalHang,
         Fault::JournalLostAnswer,

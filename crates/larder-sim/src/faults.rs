@@ -1,6 +1,6 @@
 //! What goes wrong by itself: tasks of the world that strike now and then until it is healed.
 
-use crate::app;
+use crate::app::{self, Swept};
 use crate::fake::RowId;
 use crate::fault::Fault;
 use crate::node::{Node, REGIONS};
@@ -10,6 +10,7 @@ use crate::world::{Service, World};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
 
 /// The nodes there are, by place.
 #[derive(Clone, Default)]
@@ -72,13 +73,59 @@ async fn last_look(node: Node) {
     world.sim().sleep_until(at).await;
     world.oracle().settle(&world.database(), world.sim().now());
     app::sweep(&node).await;
-    let (hits, reads) = app::sweep(&node).await;
+    let swept = app::sweep(&node).await;
     let mut oracle = world.oracle();
     oracle.looked_last(node.rt.node);
-    if options.memory_kib >= 512 && options.ttl_ms >= 5000 && hits * 10 < reads * 8 {
-        let what = format!("{hits} hits of {reads} reads");
+    // There is room for all and for what users remove meanwhile, and no time to expire.
+    let fits = options.memory_kib >= 512 && options.ttl_ms >= 5000 && options.targets_max > 16;
+    if fits && swept.from_memory * 10 < swept.reads * 8 {
+        let what = format!("from memory, {swept:?}");
         oracle.violation("the hit rate recovers", world.sim().now(), node.rt.node, None, what);
     }
+}
+
+/// After the last look two nodes join, one after the other, that nobody uses: what the first had to load, the second
+/// must find in the store.
+async fn newcomers(world: World) {
+    let options = world.options();
+    if !options.has_last_look() || !options.store {
+        return;
+    }
+    world.sim().sleep_until(options.last_look_at() + SECOND).await;
+    // Kept: what it writes behind its readers' backs ends with it.
+    let Some(_first) = newcomer(&world).await else { return };
+    world.sim().delay(300 * MS, 400 * MS).await;
+    let Some((node, swept)) = newcomer(&world).await else { return };
+    let node = node.rt.node;
+    let mut oracle = world.oracle();
+    oracle.witnessed.warm_starts += 1;
+    // Users remove entries even now. And what the first did not have to load may be over for the second: expired, or from before the oldest record by now.
+    let lasts = options.ttl_ms >= 60_000 && options.retention >= 400 && options.targets_max >= 4096;
+    if lasts && (swept.from_memory + swept.from_store) * 2 < swept.reads {
+        let what = format!("from the store, {swept:?}");
+        oracle.violation("the hit rate recovers", world.sim().now(), node, None, what);
+    }
+}
+
+async fn newcomer(world: &World) -> Option<(Node, Swept)> {
+    let sim = world.sim();
+    let node = sim.add_node(SECOND);
+    let rt = NodeRuntime { sim: sim.clone(), node, life: 0 };
+    let (world, joining) = (world.clone(), rt.clone());
+    let (told, heard) = oneshot::channel();
+    rt.spawn(async move {
+        match Node::start(&world, &joining).await {
+            Ok(node) => {
+                let swept = app::sweep(&node).await;
+                drop(told.send((node, swept)));
+            }
+            Err(error) => {
+                let (now, what) = (world.sim().now(), error.to_string());
+                world.oracle().violation("a node starts", now, joining.node, None, what);
+            }
+        }
+    });
+    heard.await.ok()
 }
 
 /// Sets everything going that a run's options ask for.
@@ -88,6 +135,7 @@ pub(crate) fn unleash(world: &World, cluster: &Cluster) {
     every(world, cluster, Fault::NodeJoin, 12 * SECOND, join);
     every(world, cluster, Fault::ClockDrift, 5 * SECOND, drift);
     every(world, cluster, Fault::WallJump, 6 * SECOND, wall_jump);
+    every(world, cluster, Fault::ClockJump, 4 * SECOND, clock_jump);
     every(world, cluster, Fault::Partition, 4 * SECOND, partition);
     every(world, cluster, Fault::JournalCompaction, 4 * SECOND, |world, _| compaction(world));
     every(world, cluster, Fault::JournalTailLoss, 7 * SECOND, |world, _| tail_loss(world));
@@ -98,6 +146,7 @@ pub(crate) fn unleash(world: &World, cluster: &Cluster) {
     every(world, cluster, Fault::DbFailoverLoss, 9 * SECOND, |world, _| fail_over(world, true));
     world.sim().spawn_world(replicate(world.clone()));
     world.sim().spawn_world(repair(world.clone()));
+    world.sim().spawn_world(newcomers(world.clone()));
 }
 
 /// Strikes again and again, so long apart in the mean, until the world is healed.
@@ -163,6 +212,13 @@ async fn wall_jump(world: World, cluster: Cluster) {
     world.sim().set_wall_off(node, off);
 }
 
+async fn clock_jump(world: World, cluster: Cluster) {
+    let Some(node) = cluster.any(&world) else { return };
+    let by = world.sim().draw(|rng| rng.u64(MS..10 * SECOND));
+    world.sim().jump_clock(node, by);
+    world.note(node, || format!("its cheap clock jumps ahead by {} ms", by / MS));
+}
+
 async fn partition(world: World, cluster: Cluster) {
     let Some(node) = cluster.any(&world) else { return };
     let services = [Service::Database, Service::Journal, Service::Store];
@@ -193,8 +249,12 @@ async fn evict(world: World) {
 }
 
 async fn roll_back(world: World) {
-    let back = world.sim().draw(|rng| rng.u64(..10 * SECOND));
     let now = world.sim().now();
+    // Mostly not far; sometimes to any state it ever had.
+    let back = world.sim().draw(|rng| {
+        let most = if rng.u32(..3) == 0 { now } else { 10 * SECOND };
+        rng.u64(..most)
+    });
     if world.sim().chance(0.2) {
         world.payloads().wipe()
     } else {

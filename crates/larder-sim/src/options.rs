@@ -155,7 +155,8 @@ impl Options {
 
     /// The shortest quiet time in which nodes come to their last look.
     pub(crate) fn quiet_ms_least(&self) -> u64 {
-        (self.last_look_at() + 2 * SECOND - self.healed_at()).div_ceil(MS)
+        // Some for looking, and some for those who join after it.
+        (self.last_look_at() + 5 * SECOND - self.healed_at()).div_ceil(MS)
     }
 
     /// Whether the run lasts until long after that.

@@ -69,6 +69,7 @@ impl Tally {
             ("a write", seen.writes),
             ("a read that failed", seen.failed_reads),
             ("a write that failed", seen.failed_writes),
+            ("a node that joined at the end", seen.warm_starts),
         ]
         .into_iter()
         .filter(|(_, times)| *times == 0)
@@ -96,7 +97,9 @@ impl Witnessed {
             fallbacks,
             stale_within_bound,
             staleness_ms,
+            warm_starts,
         } = other;
+        self.warm_starts += warm_starts;
         self.reads += reads;
         self.failed_reads += failed_reads;
         self.writes += writes;

@@ -93,6 +93,10 @@ impl Clock for SystemClock {
         }
     }
 
+    fn trusted(&self) -> Nanos {
+        boottime()
+    }
+
     fn wall_ms(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -173,6 +177,13 @@ impl Time {
         match self {
             Time::System(clock) => clock.coarse(),
             Time::Given(clock) => clock.coarse(),
+        }
+    }
+
+    pub(crate) fn trusted(&self) -> Nanos {
+        match self {
+            Time::System(clock) => clock.trusted(),
+            Time::Given(clock) => clock.trusted(),
         }
     }
 

@@ -54,7 +54,7 @@ pub(crate) enum Effort<'a> {
     All,
     /// The simulator hunts everything, the others what was not caught before, and the tests the required bugs.
     Enough,
-    /// These bugs alone: the tests first, and the simulator last, since it hunts all at once.
+    /// These bugs alone, each until somebody catches it; and the simulator last, since it hunts all at once.
     Only(&'a [String]),
 }
 
@@ -71,7 +71,7 @@ impl Effort<'_> {
         let always = match self {
             Self::All => true,
             Self::Enough => suite == "tests" && REQUIRED.contains(&bug),
-            Self::Only(_) => suite == "tests",
+            Self::Only(_) => false,
         };
         row.in_reach_of_tests && (always || !row.caught())
     }
@@ -136,11 +136,8 @@ impl Hunt<'_> {
                 None => results.absent.push(explorer.name),
             }
         }
-        let tests = Suite::tests(self)?;
-        if matches!(effort, Effort::Only(_)) {
-            suites.insert(0, tests);
-        } else {
-            suites.push(tests);
+        suites.push(Suite::tests(self)?);
+        if !matches!(effort, Effort::Only(_)) {
             self.simulate(&mut results, effort, &progress)?;
         }
         for suite in &suites {
@@ -198,7 +195,8 @@ impl Hunt<'_> {
             results.rows.retain(|_, row| row.in_reach_of_tests);
             return Ok(());
         }
-        let (ended, output) = if ended.well() { run(&["--seeded-bugs", "--json"])? } else { (ended, help) };
+        let (ended, output) =
+            if ended.well() { run(&["--seeded-bugs", "--here", "--json"])? } else { (ended, help) };
         match simulated::read(&output) {
             Ok(said) => {
                 let all_caught = said.iter().all(|said| said.verdict.caught());

@@ -16,11 +16,17 @@ pub trait Clock: Send + Sync + 'static {
         self.now()
     }
 
+    /// [`Clock::now`], read from the trusted clock itself, and so right whatever [`Clock::verify`] will say: for what is
+    /// done once a load, or less often, and must not be measured wrong.
+    fn trusted(&self) -> Nanos {
+        self.now()
+    }
+
     /// Milliseconds since 1970, by the wall clock; for expiries that outlive the process. May jump.
     fn wall_ms(&self) -> u64;
 
-    /// Compares the cheap clock with a trusted one. Called at each lease renewal; `false` says that readings
-    /// since the last call may be wrong, and the caller must drop whatever it measured with them.
+    /// Compares the cheap clock with a trusted one, and sets it right. Called at each lease renewal; `false` says that
+    /// readings since the last call may be wrong, and the caller must drop whatever it measured with them.
     fn verify(&self) -> bool {
         true
     }

@@ -4,7 +4,7 @@ mod read;
 mod session;
 mod write;
 
-pub(crate) use read::{is_in_loader, read_many, read_row, sweep};
+pub(crate) use read::{Swept, is_in_loader, read_many, read_row, sweep};
 
 use crate::fake::RowId;
 use crate::fault::Fault;

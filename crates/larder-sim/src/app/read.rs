@@ -4,7 +4,7 @@ use crate::fake::{Origin, OriginError, RowId, Seen};
 use crate::fault::Fault;
 use crate::node::Node;
 use crate::oracle::{Answer, Region as Kind};
-use larder::{AbsentAsNone, Error, Freshness, Load, Loaded, Outcome, Region, Segments, key, tag};
+use larder::{AbsentAsNone, Error, Freshness, Load, Loaded, Outcome, Region, Segments, Source, key, tag};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -221,16 +221,28 @@ pub(super) fn judge(
     });
 }
 
-/// After the faults: every row through every region must be the newest there is. How many of them came from memory.
-pub(crate) async fn sweep(node: &Node) -> (u64, u64) {
-    let (mut hits, mut reads) = (0, 0);
+/// Where the rows of a sweep came from; those that exist.
+#[derive(Debug, Default)]
+pub(crate) struct Swept {
+    pub(crate) reads: u64,
+    pub(crate) from_memory: u64,
+    pub(crate) from_store: u64,
+}
+
+/// After the faults: every row through every region must be the newest there is.
+pub(crate) async fn sweep(node: &Node) -> Swept {
+    let mut swept = Swept::default();
     for row in (0..node.world.options().rows).map(RowId) {
         for kind in [Kind::Bounded, Kind::Eventual, Kind::Safe] {
-            let before = node.world.oracle().witnessed.not_loaded();
-            let _ = read_row(node, kind, row).await;
-            hits += node.world.oracle().witnessed.not_loaded() - before;
-            reads += 1;
+            let source = match read_row(node, kind, row).await {
+                Ok(Some(outcome)) => Some(outcome.source()),
+                Ok(None) => continue,
+                Err(_) => None,
+            };
+            swept.reads += 1;
+            swept.from_memory += u64::from(source == Some(Source::Memory));
+            swept.from_store += u64::from(matches!(source, Some(Source::Store(_))));
         }
     }
-    (hits, reads)
+    swept
 }

@@ -7,13 +7,7 @@ const LOOM: &str = "loom, since one thread sees its own stores in order: cargo x
 const SHUTTLE: &str =
     "shuttle and loom, since threads meet inside of synchronous code: cargo xtask seeded-bugs";
 
-/// What catches mistakes that break no promise a reader could see here.
-const TESTS: &str =
-    "the tests, since no reader of this engine is served anything older: cargo xtask seeded-bugs";
-
-const ELSEWHERE: [(&str, &str); 13] = [
-    // No envelope without a place is ever written, and position 0 is the oldest birth there is.
-    ("absent_stamp_is_zero", TESTS),
+const ELSEWHERE: [(&str, &str); 10] = [
     ("adopt_drops_first", SHUTTLE),
     ("any_flight_is_removed", SHUTTLE),
     ("applied_before_slots", SHUTTLE),
@@ -24,10 +18,6 @@ const ELSEWHERE: [(&str, &str); 13] = [
     ("intents_after_table", SHUTTLE),
     ("lease_relaxed", LOOM),
     ("lost_wakeup", SHUTTLE),
-    // Too much is invalidated, which costs a load.
-    ("prefix_by_text", TESTS),
-    // What is shared is refused by the rule as long as its birth is right.
-    ("replica_load_shared", TESTS),
 ];
 
 /// Who catches this mistake, why, and by which command.

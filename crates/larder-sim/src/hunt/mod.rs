@@ -8,6 +8,7 @@ mod build;
 mod child;
 mod elsewhere;
 mod names;
+mod others;
 mod verdict;
 
 use crate::args::RunArgs;
@@ -48,6 +49,8 @@ pub(crate) enum HuntError {
         "the clean code does not pass the same seeds ({0}), so nothing would be shown by what the others do"
     )]
     Unclean(String),
+    #[error("`cargo xtask seeded-bugs --json` answered with something else: {0}")]
+    Others(String),
     #[error("stopped, as asked")]
     Interrupted,
 }
@@ -88,18 +91,36 @@ pub(crate) fn check_chosen() -> Result<(), HuntError> {
 /// Every mistake, as many at once as allowed.
 fn all(names: &[String], args: &RunArgs, interrupt: &Interrupt) -> Result<ExitCode, HuntError> {
     let asked = asked(args);
-    let verdicts = {
+    let mut verdicts = {
         let mut progress = Progress::start("known mistakes", names.len() as u64);
         progress.show(0, || "first without any".to_owned());
         asked.iter().try_for_each(|asked| clean(asked, args.jobs(), interrupt))?;
         each(names, &asked, args.jobs(), interrupt, &mut progress)?
     };
+    if !args.here && !interrupt.is_asked() {
+        ask_others(&mut verdicts, interrupt)?;
+    }
     console::result(&if args.json { verdict::json(&verdicts) } else { verdict::table(&verdicts, &asked) });
     if interrupt.is_asked() {
         return Err(HuntError::Interrupted);
     }
-    let is_good = verdicts.iter().all(Verdict::is_good);
+    let is_good = verdicts.iter().all(|verdict| verdict.caught || args.here && verdict.is_elsewhere());
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What cannot be seen here is asked of those who can.
+fn ask_others(verdicts: &mut [Verdict], interrupt: &Interrupt) -> Result<(), HuntError> {
+    let out_of_sight: Vec<String> =
+        verdicts.iter().filter(|verdict| verdict.is_elsewhere()).map(|verdict| verdict.bug.clone()).collect();
+    if out_of_sight.is_empty() {
+        return Ok(());
+    }
+    for said in others::ask(&out_of_sight, interrupt)? {
+        if let Some(verdict) = verdicts.iter_mut().find(|verdict| verdict.bug == said.bug) {
+            verdict.hear(&said);
+        }
+    }
+    Ok(())
 }
 
 fn wanted(args: &RunArgs) -> Result<Vec<String>, HuntError> {

@@ -2,6 +2,7 @@
 
 use super::child::Ended;
 use super::elsewhere;
+use super::others::Said;
 use crate::attempt;
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -32,7 +33,7 @@ enum How {
     Panic,
     /// A run did not end.
     Hang,
-    /// Not by the simulator, which cannot see it; by something else that can.
+    /// The simulator cannot see it, and something else can.
     Elsewhere,
     /// Not at all.
     Missed,
@@ -59,16 +60,29 @@ impl Verdict {
             }
         };
         let caught = matches!(how, How::Violation | How::Panic | How::Hang);
-        let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
-        Verdict { bug: bug.to_owned(), caught, story, seed, seconds, how, what }
+        Verdict { bug: bug.to_owned(), caught, story, seed, seconds: rounded(took), how, what }
     }
 }
 
 impl Verdict {
-    /// Caught, or nothing that could be caught here.
-    pub(super) fn is_good(&self) -> bool {
-        self.caught || self.how == How::Elsewhere
+    /// Nothing that could be caught by a simulation.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.how == How::Elsewhere
     }
+
+    /// Takes in what those said who can see it.
+    pub(super) fn hear(&mut self, said: &Said) {
+        let by = said.by();
+        (self.caught, self.seconds) = (by.is_some(), rounded(said.took()));
+        match by {
+            Some(by) => self.what = Some(by),
+            None => self.how = How::Missed,
+        }
+    }
+}
+
+fn rounded(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// One array.
@@ -86,7 +100,8 @@ pub(super) fn table(verdicts: &[Verdict], asked: &[Vec<String>]) -> String {
             How::Violation => "yes",
             How::Panic => "by a panic",
             How::Hang => "by a hang",
-            How::Elsewhere => "elsewhere",
+            How::Elsewhere if verdict.caught => "yes, elsewhere",
+            How::Elsewhere => "not asked",
             How::Missed => "NO",
             How::Lost => "UNKNOWN",
         };
@@ -102,7 +117,7 @@ pub(super) fn table(verdicts: &[Verdict], asked: &[Vec<String>]) -> String {
     let caught = verdicts.iter().filter(|verdict| verdict.caught).count();
     let asked: Vec<String> = asked.iter().map(|asked| format!("`{}`", asked.join(" "))).collect();
     format!(
-        "{table}\n{caught} of {} known mistakes were caught by {}, which the code without them passes.\nOne of \
+        "{table}\n{caught} of {} known mistakes were caught, by {}, which the code without them passes.\nOne of \
          them with its story: LARDER_SEEDED_BUG=name target/seeded-bugs/release/larder-sim [--scenario STORY] --seed SEED",
         verdicts.len(),
         asked.join(" and "),
@@ -129,7 +144,7 @@ mod tests {
                 + r#"{"bug":"c","caught":false,"story":null,"seed":null,"seconds":0.0,"how":"lost","what":"gone"}]"#
         );
         let text = table(&verdicts, &[vec!["--seed".to_owned(), "1".to_owned()]]);
-        assert!(text.contains("1 of 3 known mistakes were caught by `--seed 1`"), "{text}");
+        assert!(text.contains("1 of 3 known mistakes were caught, by `--seed 1`"), "{text}");
     }
 
     #[test]

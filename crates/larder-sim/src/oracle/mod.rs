@@ -88,13 +88,8 @@ pub(crate) struct Witnessed {
     pub(crate) stale_within_bound: u64,
     /// How old, for each such read: counts by power of two of milliseconds.
     pub(crate) staleness_ms: BTreeMap<u64, u64>,
-}
-
-impl Witnessed {
-    /// Answers that no loader was run for, as far as one can tell.
-    pub(crate) fn not_loaded(&self) -> u64 {
-        self.memory_hits + self.absent
-    }
+    /// Nodes that joined at the end and were asked for everything.
+    pub(crate) warm_starts: u64,
 }
 
 impl Violation {

@@ -1,10 +1,14 @@
 //! Loads: how many there are at once, and which server answers them.
 
 use super::Scenario;
-use super::stage::{Played, play};
+use super::stage::{Played, Stage, play};
 use crate::fake::RowId;
 use crate::fault::Fault;
+use crate::options::REPLICA_LAG_MAX;
 use crate::oracle::Region as Kind;
+use crate::sched::MS;
+
+const ROW: RowId = RowId(1);
 
 pub(super) const STORIES: &[Scenario] = &[
     Scenario {
@@ -19,6 +23,13 @@ pub(super) const STORIES: &[Scenario] = &[
         story: "Loads may go to a replica that has not replayed the newest write; they must not.",
         catches: &["replica_without_check"],
         play: lagging_replica,
+    },
+    Scenario {
+        name: "joining_a_load_from_a_replica",
+        story: "A reader joins a load that was begun before a write and whose answer, from a replica, is on its way for longer \
+                than any replica lags.",
+        catches: &["replica_load_shared"],
+        play: joining_a_load,
     },
 ];
 
@@ -63,6 +74,30 @@ fn lagging_replica(seed: u64) -> Played {
                 stage.past_the_bound().await;
                 stage.expect_newest(&a, row).await;
             }
+        },
+    )
+}
+
+fn joining_a_load(seed: u64) -> Played {
+    play(
+        seed,
+        |options| options.faults = vec![Fault::DbReplicaLag],
+        |stage| async move {
+            let [a, b] = stage.nodes().await;
+            let replayed = |stage: &Stage| {
+                let now = stage.world.sim().now();
+                stage.world.database().replica_at = now;
+            };
+            replayed(&stage);
+            stage.hold_next_load(&a, 2 * REPLICA_LAG_MAX / MS);
+            let early = stage.begin_read(&a, Kind::Lagging, ROW);
+            stage.held().await;
+            let version = stage.write(&b, ROW).await;
+            stage.pass(REPLICA_LAG_MAX / MS + 1000).await;
+            replayed(&stage);
+            let late = stage.begin_read(&a, Kind::Lagging, ROW);
+            stage.expect(!early.done().await.failed, "who began before the write is served");
+            stage.expect_version(late.done().await, ROW, version, "who came long after it sees the write");
         },
     )
 }

@@ -5,6 +5,9 @@ use super::stage::{Played, play};
 use crate::fake::RowId;
 use crate::oracle::Region as Kind;
 use crate::world::Service;
+use larder::{Policy, Target, key};
+use std::convert::Infallible;
+use std::time::Duration;
 
 const ROW: RowId = RowId(1);
 
@@ -56,6 +59,12 @@ pub(super) const STORIES: &[Scenario] = &[
         story: "A reader is overtaken right after it found an entry fresh; the next reader must not take its word for it.",
         catches: &["checked_as_of_its_end"],
         play: check_remembered_too_late,
+    },
+    Scenario {
+        name: "a_neighbour_by_its_name",
+        story: "Everything under the word 7 is invalidated, and what is under the word 71 is left alone.",
+        catches: &["prefix_by_text"],
+        play: neighbour_by_name,
     },
 ];
 
@@ -221,6 +230,29 @@ fn check_remembered_too_late(seed: u64) -> Played {
                 stage.past_the_bound().await;
                 stage.expect_newest(&a, row).await;
             }
+        },
+    )
+}
+
+fn neighbour_by_name(seed: u64) -> Played {
+    play(
+        seed,
+        |_| {},
+        |stage| async move {
+            let node = stage.node().await;
+            let cache = node.tenant_of(ROW).cache.clone();
+            let found = stage.on(&node, async move {
+                let words = cache.region::<u8>("words", Policy::ttl(Duration::from_secs(60)))?;
+                for word in ["7", "71"] {
+                    words.get_or_load(key![word, 1], async |_load| Ok::<_, Infallible>(1)).await?;
+                }
+                cache.invalidate([Target::prefix("words", key!["7"])]).await?;
+                let [below, beside] = [words.get(key!["7", 1]).await?, words.get(key!["71", 1]).await?];
+                Ok::<_, larder::Error>((below.is_some(), beside.is_some()))
+            });
+            let found = found.await;
+            let told = format!("what is below is gone and what is beside is not: {found:?}");
+            stage.expect(matches!(found, Ok((false, true))), &told);
         },
     )
 }

@@ -296,6 +296,15 @@ impl Stage {
         authority.is_sequencing = false;
     }
 
+    /// Something else that a node does.
+    pub(crate) async fn on<T: Send + 'static>(
+        &self,
+        node: &Node,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        underway(&node.rt, work).done().await
+    }
+
     /// Begins a read.
     pub(crate) fn begin_read(&self, node: &Node, kind: Kind, row: RowId) -> Underway<Read> {
         let reader = node.clone();

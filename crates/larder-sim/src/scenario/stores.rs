@@ -9,6 +9,13 @@ const ROW: RowId = RowId(1);
 
 pub(super) const STORIES: &[Scenario] = &[
     Scenario {
+        name: "payload_without_a_stamp",
+        story: "Another writer, who did not know when its entries were born, filled the store at the very beginning of a \
+                history.",
+        catches: &["absent_stamp_is_zero"],
+        play: payload_without_a_stamp,
+    },
+    Scenario {
         name: "store_from_an_old_dump",
         story: "The store is restored from a dump made before a write, and a node that was not there then joins.",
         catches: &["promotion_restamps"],
@@ -115,4 +122,23 @@ fn swapped_payloads(seed: u64) -> Played {
             stage.expect_newest(&c, row).await;
         }
     })
+}
+
+fn payload_without_a_stamp(seed: u64) -> Played {
+    play(
+        seed,
+        |_| {},
+        |stage| async move {
+            let a = stage.node().await;
+            stage.read(&a, ROW).await;
+            stage.pass(100).await;
+            let b = stage.node().await;
+            let read = stage.read(&b, ROW).await;
+            stage.expect(read.is_from_store(), "with its stamp it is served from the store");
+            stage.world.payloads().forget_stamps();
+            let c = stage.node().await;
+            let read = stage.read(&c, ROW).await;
+            stage.expect(read.is_loaded(), "without one it is a miss");
+        },
+    )
 }

@@ -34,6 +34,8 @@ pub(super) struct Node {
     pub(super) parked: Vec<TaskId>,
     /// Parts in a million its clock runs too fast (or slow).
     drift_ppm: i64,
+    /// How far its cheap clock has jumped ahead since it was last set right.
+    ahead: u64,
     /// When `drift_ppm` was set, and what the clock showed then.
     since: (Time, u64),
     /// What its wall clock is off by, in milliseconds.
@@ -49,6 +51,7 @@ impl Node {
             paused_at: 0,
             parked: Vec::new(),
             drift_ppm: 0,
+            ahead: 0,
             since: (0, 0),
             wall_off_ms: 0,
         }
@@ -132,7 +135,24 @@ impl Sim {
     /// What a node's monotonic clock shows. It counts suspend, and drifts.
     pub(crate) fn clock_of(&self, node: NodeId) -> u64 {
         let state = self.state();
+        let place = &state.nodes[node.index()];
+        place.clock(state.now) + place.ahead
+    }
+
+    /// What it would show had it never jumped.
+    pub(crate) fn trusted_clock_of(&self, node: NodeId) -> u64 {
+        let state = self.state();
         state.nodes[node.index()].clock(state.now)
+    }
+
+    /// A node's cheap clock jumps ahead, until somebody compares it with the trusted one.
+    pub(crate) fn jump_clock(&self, node: NodeId, by: u64) {
+        self.state().nodes[node.index()].ahead += by;
+    }
+
+    /// Compares a node's clocks; whether the cheap one was right.
+    pub(crate) fn set_clock_right(&self, node: NodeId) -> bool {
+        std::mem::take(&mut self.state().nodes[node.index()].ahead) == 0
     }
 
     /// What a node's wall clock shows, in milliseconds.

@@ -41,6 +41,14 @@ impl Clock for NodeRuntime {
         self.sim.clock_of(self.node)
     }
 
+    fn trusted(&self) -> Nanos {
+        self.sim.trusted_clock_of(self.node)
+    }
+
+    fn verify(&self) -> bool {
+        self.sim.set_clock_right(self.node)
+    }
+
     fn wall_ms(&self) -> u64 {
         self.sim.wall_ms_of(self.node)
     }

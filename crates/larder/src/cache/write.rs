@@ -124,7 +124,7 @@ pub struct WriteGuard {
 impl WriteGuard {
     /// How long it still holds: the write must have landed, and the commit have been called, by then. Zero when it is over.
     pub fn remaining(&self) -> Duration {
-        Duration::from_nanos(self.deadline.saturating_sub(self.cache.engine.time.now()))
+        Duration::from_nanos(self.deadline.saturating_sub(self.cache.engine.time.trusted()))
     }
 
     /// What it guards.

@@ -55,19 +55,38 @@ pub(crate) struct Queue(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
-    /// With the number of the call that last added it: a target added again while a try is under way names a later
-    /// write, which that try's record may have come too early for.
-    targets: HashMap<Target, u64>,
-    calls: u64,
+    targets: HashMap<Target, Place>,
+    /// Targets added, those added again included.
+    added: u64,
     causes: VecDeque<Cause>,
+}
+
+/// Where a target stands in the queue.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Its turn: one that is added again keeps it, or it might never come.
+    first: u64,
+    /// When it was last added: while a try is under way that names a later write, which that try's record may have come
+    /// too early for.
+    newest: u64,
+}
+
+impl Waiting {
+    /// In the order in which they came.
+    fn in_order(&self) -> Vec<&Target> {
+        let mut targets: Vec<(u64, &Target)> =
+            self.targets.iter().map(|(target, place)| (place.first, target)).collect();
+        targets.sort_unstable_by_key(|(first, _)| *first);
+        targets.into_iter().map(|(_, target)| target).collect()
+    }
 }
 
 /// What one try is to record.
 struct Due {
     targets: Vec<Target>,
     cause: Cause,
-    /// The newest call it stands for.
-    calls: u64,
+    /// Everything added up to here is in it, if its target is.
+    added: u64,
 }
 
 impl Queue {
@@ -86,9 +105,12 @@ impl Queue {
         if waiting.targets.len() + new > QUEUE_MAX {
             return false;
         }
-        waiting.calls += 1;
-        let call = waiting.calls;
-        waiting.targets.extend(targets.iter().map(|target| (target.clone(), call)));
+        for target in targets {
+            waiting.added += 1;
+            let newest = waiting.added;
+            let place = waiting.targets.entry(target.clone()).or_insert(Place { first: newest, newest });
+            place.newest = newest;
+        }
         if waiting.causes.back() != Some(cause) && waiting.causes.len() < 8 {
             waiting.causes.push_back(cause.clone());
         }
@@ -108,15 +130,15 @@ impl Queue {
             target.encode(&mut encoded);
             is_first || encoded.len() <= RETRY_BYTES_MAX
         };
-        let targets = waiting.targets.keys().take_while(fits).cloned().collect();
-        Some(Due { targets, cause, calls: waiting.calls })
+        let targets = waiting.in_order().into_iter().take_while(fits).cloned().collect();
+        Some(Due { targets, cause, added: waiting.added })
     }
 
     /// These were recorded; what was added again since stays.
     fn done(&self, due: &Due) {
         let mut waiting = self.lock();
         for target in &due.targets {
-            if waiting.targets.get(target).is_some_and(|call| *call <= due.calls) {
+            if waiting.targets.get(target).is_some_and(|place| place.newest <= due.added) {
                 waiting.targets.remove(target);
             }
         }
@@ -195,7 +217,7 @@ impl Engine {
         }
         // Under the queue's lock: what another call adds meanwhile must not be left out by this one.
         let waiting = self.queue.lock();
-        self.fences.fence_queued(waiting.targets.keys().cloned().collect(), fenced);
+        self.fences.fence_queued(waiting.in_order().into_iter().cloned().collect(), fenced);
     }
 
     /// Tries to record all that is queued, until nothing is or no try gets further; how many targets are left.
@@ -262,6 +284,19 @@ mod tests {
             tries += 1;
         }
         assert_eq!(tries, 10);
+    }
+
+    /// It was drained in an order of chance: runs of the simulator with one seed differed, and what was added again and
+    /// again might have had to wait for ever.
+    #[test]
+    fn the_queue_is_drained_in_the_order_in_which_it_was_filled() {
+        let (queue, cause) = (Queue::default(), Cause::new("booked"));
+        let targets: Vec<Target> = (0..100_u64).map(|n| Target::key("slots", key![n])).collect();
+        for target in &targets {
+            assert!(queue.add(std::slice::from_ref(target), &cause));
+        }
+        assert!(queue.add(&targets[..50], &cause));
+        assert_eq!(queue.due().unwrap().targets, targets);
     }
 
     #[test]

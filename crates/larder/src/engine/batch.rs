@@ -46,7 +46,7 @@ impl Engine {
         if self.stop.is_cancelled() {
             return keys.iter().map(|_| Err(Error::closed())).collect();
         }
-        let began = self.time.now();
+        let began = self.time.trusted();
         let mut seen: Vec<Seen> =
             keys.iter().map(|_| Seen::new(Want::Load, self.stores_of(scope), scope, began)).collect();
         let mut slots: Vec<Slot> = keys.iter().map(|_| None).collect();

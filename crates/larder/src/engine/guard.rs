@@ -37,10 +37,10 @@ impl Engine {
         }
         let id = IntentId::new(self.random_bits());
         // Before it is appended: whoever sees it counts from later.
-        let deadline = self.time.now().saturating_add(lasts);
+        let deadline = self.time.trusted().saturating_add(lasts);
         let act = Act::Open { intent: id, lasts: Duration::from_nanos(lasts) };
         let link = self.record(act, targets, cause).await?;
-        let since = self.time.now();
+        let since = self.time.trusted();
         // If it cannot be applied, this node learns of it like any other, within the time that is waited for them.
         if !self.take_in(link).await? {
             return Err(JournalError::refused("the journal has lost the intent again").into());
@@ -77,7 +77,7 @@ impl Engine {
         let open = self.fences.open_intents();
         let due = {
             let mut orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
-            orphans.due(&open, self.time.now())
+            orphans.due(&open, self.time.trusted())
         };
         let any = !due.is_empty();
         for intent in due {

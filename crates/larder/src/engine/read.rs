@@ -92,7 +92,7 @@ impl Engine {
             return Err(Error::closed());
         }
         let want = if loader.is_some() { Want::Load } else { Want::Lookup };
-        let mut seen = Seen::new(want, self.stores_of(scope), scope, self.time.now());
+        let mut seen = Seen::new(want, self.stores_of(scope), scope, self.time.trusted());
         let result = match (self.look(scope, &key, &mut seen).await, loader) {
             (Next::Done(result), _) => result,
             (Next::Refresh(served), Some(loader)) => {
@@ -114,7 +114,7 @@ impl Engine {
         began: Nanos,
         result: Result<Option<Served>, Error>,
     ) -> Result<Option<Served>, Error> {
-        scope.stats.reads.record(Duration::from_nanos(self.time.now().saturating_sub(began)));
+        scope.stats.reads.record(Duration::from_nanos(self.time.trusted().saturating_sub(began)));
         let Some(served) = result? else { return Ok(None) };
         self.note_nested(scope, key, &served.entry, served.now);
         if served.entry.value().is_none() { Err(Error::absent()) } else { Ok(Some(served)) }

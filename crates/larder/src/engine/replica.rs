@@ -4,7 +4,6 @@
 //! see [`HoldOff`].
 
 use super::{Engine, Scope};
-use larder_core::port::Nanos;
 use larder_core::{Birth, HoldOff, seeded_bug};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,15 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) type SharedHoldOff = Arc<Mutex<HoldOff>>;
 
 impl Engine {
-    /// What a load of this region that begins at `now` is born with. To be asked before the loader is called.
-    pub(crate) fn birth(&self, scope: &Scope, now: Nanos) -> Option<Birth> {
+    /// What a load of this region that begins now is born with. To be asked before the loader is called.
+    pub(crate) fn birth(&self, scope: &Scope) -> Option<Birth> {
         // The mistake: a replica is taken for the origin itself.
         if seeded_bug!("replica_without_check") {
             return self.fences.birth();
         }
         match &scope.hold_off {
             None => self.fences.birth(),
-            Some(held) => lock(held).birth(now),
+            Some(held) => lock(held).birth(self.time.trusted()),
         }
     }
 
@@ -34,16 +33,9 @@ impl Engine {
     pub(super) fn note_birth(&self) {
         let Some(birth) = self.fences.birth() else { return };
         // After it was taken.
-        let now = self.time.now();
+        let now = self.time.trusted();
         let held = self.hold_offs.lock().unwrap_or_else(PoisonError::into_inner);
         held.iter().for_each(|held| lock(held).note(birth, now));
-    }
-
-    /// The clock cannot vouch for what was measured with it.
-    pub(super) fn forget_measurements(&self) {
-        self.orphans.lock().unwrap_or_else(PoisonError::into_inner).forget();
-        let held = self.hold_offs.lock().unwrap_or_else(PoisonError::into_inner);
-        held.iter().for_each(|held| lock(held).forget());
     }
 }
 

@@ -49,7 +49,7 @@ impl<T: Send + Sync + 'static> Region<T> {
 
     /// Notes where the journal stands. Take it before reading a value from the origin that is to be put.
     pub fn snapshot(&self) -> Snapshot {
-        let born = self.engine.birth(&self.scope, self.engine.time.now());
+        let born = self.engine.birth(&self.scope);
         Snapshot { born, engine: self.engine.identity() }
     }
 

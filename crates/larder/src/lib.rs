@@ -35,6 +35,8 @@ pub mod observe;
 pub mod outbox;
 mod outcome;
 mod policy;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod region;
 mod runtime;
 #[cfg(feature = "sqlite")]

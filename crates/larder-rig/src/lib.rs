@@ -20,19 +20,23 @@
 //! ```
 
 mod child;
+mod cluster;
 mod error;
 mod flavour;
 mod ground;
 mod patience;
+mod sentinel;
 mod server;
 mod setup;
 mod tls;
 mod wire;
 
 pub use child::Process;
+pub use cluster::{Cluster, Move};
 pub use error::Error;
 pub use flavour::Flavour;
 pub use patience::until;
+pub use sentinel::Sentinel;
 pub use server::{Dump, Server};
 pub use setup::Setup;
 pub use wire::{Connection, Reply};

@@ -29,6 +29,8 @@ pub struct Server {
     setup: Setup,
     ground: Ground,
     tls: Option<(Ground, Certificates)>,
+    /// Where a server of a cluster talks to the others.
+    bus: Option<Ground>,
     process: Mutex<Option<Process>>,
 }
 
@@ -61,7 +63,8 @@ impl Server {
                 true => Some((Ground::reserve()?, Certificates::make(ground.directory())?)),
                 false => None,
             };
-            let server = Self { setup: setup.clone(), ground, tls, process: Mutex::new(None) };
+            let bus = setup.cluster.then(Ground::reserve).transpose()?;
+            let server = Self { setup: setup.clone(), ground, tls, bus, process: Mutex::new(None) };
             tries += 1;
             match server.restart() {
                 Ok(()) => return Ok(server),
@@ -94,6 +97,11 @@ impl Server {
     /// Where it listens, without TLS.
     pub fn port(&self) -> u16 {
         self.ground.port()
+    }
+
+    /// The port of the cluster's bus.
+    pub(crate) fn bus(&self) -> Option<u16> {
+        self.bus.as_ref().map(Ground::port)
     }
 
     /// The same, as an address.
@@ -227,6 +235,7 @@ impl Server {
             lines.push(("tls-port", ground.port().to_string()));
             lines.extend(certificates.settings());
         }
+        lines.extend(self.bus().map(|port| ("cluster-port", port.to_string())));
         let path = directory.join("server.conf");
         // A Sentinel writes into its file what it has learnt, and needs it when it starts again.
         if !(self.setup.sentinel && path.exists()) {

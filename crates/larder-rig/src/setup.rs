@@ -10,15 +10,26 @@ pub struct Setup {
     pub(crate) flavour: Flavour,
     pub(crate) tls: bool,
     pub(crate) sentinel: bool,
+    pub(crate) cluster: bool,
     /// Lines of its configuration file, in order.
     lines: Vec<String>,
 }
 
 impl Setup {
     pub(crate) fn new(flavour: Flavour) -> Self {
-        let setup = Self { flavour, tls: false, sentinel: false, lines: Vec::new() };
+        let setup = Self { flavour, tls: false, sentinel: false, cluster: false, lines: Vec::new() };
         // Nothing on disk unless asked; nothing waits for more replicas to come.
         setup.setting("save", "\"\"").setting("appendonly", "no").setting("repl-diskless-sync-delay", "0")
+    }
+
+    /// A Sentinel holds no data.
+    pub(crate) fn sentinel(flavour: Flavour) -> Self {
+        Self { flavour, tls: false, sentinel: true, cluster: false, lines: Vec::new() }
+    }
+
+    pub(crate) fn cluster(mut self) -> Self {
+        self.cluster = true;
+        self.setting("cluster-enabled", "yes")
     }
 
     /// One line of the configuration file: `("maxmemory", "2mb")`. The last one of a name counts.

@@ -1,6 +1,6 @@
 //! A connection that asks one thing at a time: the rig's own way to talk to a server, apart from the client under test.
 //!
-//! Blocking, RESP2, with a deadline on every answer. Not for payloads: answers are read as text.
+//! Blocking, RESP2, with a deadline on every answer.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -22,7 +22,7 @@ pub enum Reply {
     /// An integer.
     Number(i64),
     /// A status or a string.
-    Text(String),
+    Bytes(Vec<u8>),
     /// An array.
     List(Vec<Reply>),
     /// An error inside of an array; as a whole answer it is an [`Error`].
@@ -30,12 +30,13 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// As text: of a list, its parts on lines of their own.
+    /// As text, whatever is not UTF-8 replaced: of a list, its parts on lines of their own.
     pub fn text(&self) -> String {
         match self {
             Self::Nothing => String::new(),
             Self::Number(number) => number.to_string(),
-            Self::Text(text) | Self::Refused(text) => text.clone(),
+            Self::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Refused(text) => text.clone(),
             Self::List(parts) => parts.iter().map(Self::text).collect::<Vec<_>>().join("\n"),
         }
     }
@@ -44,8 +45,16 @@ impl Reply {
     pub fn number(&self) -> Option<i64> {
         match self {
             Self::Number(number) => Some(*number),
-            Self::Text(text) => text.parse().ok(),
+            Self::Bytes(_) => self.text().parse().ok(),
             _ => None,
+        }
+    }
+
+    /// The bytes of a status or a string; of anything else, none.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            _ => &[],
         }
     }
 
@@ -108,7 +117,7 @@ impl Connection {
         let line = self.line()?;
         let (kind, rest) = line.split_at_checked(1).unwrap_or(("", ""));
         Ok(match kind {
-            "+" => Reply::Text(rest.to_owned()),
+            "+" => Reply::Bytes(rest.into()),
             "-" => Reply::Refused(rest.to_owned()),
             ":" => Reply::Number(number(rest)?),
             "$" => usize::try_from(number(rest)?).map_or(Ok(Reply::Nothing), |length| self.bytes(length))?,
@@ -130,7 +139,7 @@ impl Connection {
         let mut bytes = vec![0; length + 2];
         self.stream.read_exact(&mut bytes).map_err(Error::while_doing("read an answer"))?;
         bytes.truncate(length);
-        Ok(Reply::Text(String::from_utf8_lossy(&bytes).into_owned()))
+        Ok(Reply::Bytes(bytes))
     }
 }
 

@@ -30,7 +30,7 @@ fn starts_again_on_its_port_with_what_was_saved_or_without() {
         server.restart().unwrap();
         assert_eq!(value(&server), Reply::Nothing, "{flavour} saved something on its own");
         server.restart_from(&dump).unwrap();
-        assert_eq!(value(&server), Reply::Text("old".into()));
+        assert_eq!(value(&server), Reply::Bytes("old".into()));
         server.restart_empty().unwrap();
         assert_eq!(value(&server), Reply::Nothing);
         assert_eq!(server.port(), port);

@@ -3,7 +3,8 @@
 //!
 //! Used by the tests of `larder` and by `booking --redis spawn`; never by what ships. It knows nothing of caches: what
 //! is done to a server is done from outside, by signals, by commands on a connection of its own, and by a proxy on the
-//! way to it. Nothing here needs a runtime.
+//! way to it. Nothing here needs the
+//! caller's runtime.
 //!
 //! ```no_run
 //! use larder_rig::{Flavour, Server};
@@ -25,6 +26,7 @@ mod error;
 mod flavour;
 mod ground;
 mod patience;
+mod proxy;
 mod sentinel;
 mod server;
 mod setup;
@@ -36,6 +38,7 @@ pub use cluster::{Cluster, Move};
 pub use error::Error;
 pub use flavour::Flavour;
 pub use patience::until;
+pub use proxy::Proxy;
 pub use sentinel::Sentinel;
 pub use server::{Dump, Server};
 pub use setup::Setup;

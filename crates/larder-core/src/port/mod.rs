@@ -9,7 +9,7 @@ mod runtime;
 mod store;
 
 pub use clock::{Clock, Nanos};
-pub use journal::{History, Journal, JournalError, Page};
+pub use journal::{Appended, History, Journal, JournalError, Page};
 pub use runtime::Runtime;
 pub use store::{Store, StoreError, Stored};
 

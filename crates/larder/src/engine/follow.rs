@@ -5,7 +5,8 @@
 
 use super::Engine;
 use larder_core::port::{JournalError, Nanos};
-use larder_core::{Link, seeded_bug};
+use larder_core::{Epoch, Link, seeded_bug};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -20,6 +21,9 @@ pub(crate) const JOURNAL_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a reader waits for a renewal, its turn included, before it goes to the origin instead.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(1);
 
+/// Histories remembered as left.
+const LEFT_MAX: usize = 1024;
+
 /// What is known of the journal's health.
 #[derive(Default)]
 pub(crate) struct Following {
@@ -28,6 +32,22 @@ pub(crate) struct Following {
     pub(crate) failed: AtomicU64,
     pub(crate) resyncs: AtomicU64,
     pub(crate) last_error: Mutex<Option<String>>,
+    /// Histories that had lost something this node knew of. An old copy of the journal may bring one back.
+    left: Mutex<VecDeque<Epoch>>,
+}
+
+impl Following {
+    fn leave(&self, epoch: Epoch) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if left.len() >= LEFT_MAX {
+            left.pop_front();
+        }
+        left.push_back(epoch);
+    }
+
+    fn has_left(&self, epoch: Epoch) -> bool {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).contains(&epoch)
+    }
 }
 
 impl Engine {
@@ -154,7 +174,15 @@ impl Engine {
     }
 
     async fn adopt_history(&self) -> Result<Link, JournalError> {
-        let history = self.ask(self.journal.history(&self.namespace)).await?;
+        let mut history = self.ask(self.journal.history(&self.namespace)).await?;
+        // It was left because it had lost records; stores hold entries that those made stale.
+        if self.following.has_left(history.head.epoch) && !seeded_bug!("left_epoch_adopted") {
+            self.ask(self.journal.roll(&self.namespace, history.head.epoch)).await?;
+            history = self.ask(self.journal.history(&self.namespace)).await?;
+            if self.following.has_left(history.head.epoch) {
+                return Err(JournalError::refused("the journal goes back to a history that was left"));
+            }
+        }
         self.fences.adopt(history.oldest, &history.open);
         self.strangers.forget();
         Ok(history.oldest)
@@ -167,6 +195,7 @@ impl Engine {
             && let Some(head) = self.fences.head()
         {
             self.ask(self.journal.roll(&self.namespace, head.epoch)).await?;
+            self.following.leave(head.epoch);
         }
         self.adopt_history().await.map(drop)
     }

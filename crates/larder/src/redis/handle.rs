@@ -132,8 +132,29 @@ impl Redis {
         keys: &[&[u8]],
         args: &[&[u8]],
     ) -> Result<T, RedisError> {
-        let by = self.by(Lane::Ordinary);
-        let send = async |cmd: Cmd| self.inner.servers.send(&cmd, Lane::Ordinary, by).await;
+        self.run_on(Lane::Ordinary, script, keys, args).await
+    }
+
+    /// [`Redis::run`] over the connections for large values.
+    #[allow(dead_code)]
+    pub(crate) async fn run_large<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+    ) -> Result<T, RedisError> {
+        self.run_on(Lane::Large, script, keys, args).await
+    }
+
+    async fn run_on<T: FromRedisValue>(
+        &self,
+        lane: Lane,
+        script: &Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+    ) -> Result<T, RedisError> {
+        let by = self.by(lane);
+        let send = async |cmd: Cmd| self.inner.servers.send(&cmd, lane, by).await;
         let answer = match send(script.by_hash(keys, args)).await {
             Err(error) if error.code() == Some("NOSCRIPT") => send(script.whole(keys, args)).await,
             answer => answer,

@@ -3,8 +3,10 @@
 -- carry it out, and a replica lags.
 --
 -- KEYS  1 head, 2 log, 3 large
--- ARGV  1 the place's epoch   2 its position   3 its nonce   4 how many records at most   5 how many bytes at most
--- Answers {'ok', position of the head, its nonce, records...}, or {why not, ...}.
+-- ARGV  1 the place's epoch   2 its position   3 its nonce   4 how many records at most
+--       5 how many bytes at most, or -1 for any number
+-- Answers {'ok', position of the head, its nonce, records...}, {'large'} when the first record alone is more than that,
+-- or {why not, ...}.
 local head = redis.call('HMGET', KEYS[1], 'form', 'epoch', 'position', 'nonce', 'oldest', 'oldest_nonce')
 if head[1] and head[1] ~= '1' then return {'form', head[1]} end
 if not head[2] then return {'none'} end
@@ -25,11 +27,15 @@ while left > 0 and at < last do
     local record = rows[i][2][2]
     if string.byte(record, 33) == 76 then
       local place = string.match(rows[i][1], '^%d+')
-      if n > 3 and redis.call('HSTRLEN', KEYS[3], place) > room then return answer end
+      if room >= 0 and redis.call('HSTRLEN', KEYS[3], place) > room then
+        return n > 3 and answer or {'large'}
+      end
       record = record .. (redis.call('HGET', KEYS[3], place) or '')
     end
-    if n > 3 and #record > room then return answer end
-    room = room - #record
+    if room >= 0 then
+      if n > 3 and #record > room then return answer end
+      room = math.max(0, room - #record)
+    end
     n = n + 1
     answer[n] = record
   end

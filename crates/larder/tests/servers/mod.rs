@@ -7,7 +7,7 @@ use larder::Cause;
 use larder::port::{Appended, BoxFuture, History, Journal, JournalError, Page};
 use larder::redis::Redis;
 use larder_core::{Act, Epoch, Link, Target};
-use larder_rig::{Cluster, Flavour, Sentinel, Server};
+use larder_rig::{Cluster, Flavour, Proxy, Sentinel, Server};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -52,6 +52,12 @@ pub fn connected(url: &str) -> Redis {
     tokio::task::block_in_place(|| {
         tokio::runtime::Handle::current().block_on(Redis::connect(url)).expect("a good URL")
     })
+}
+
+/// A proxy on the way to a server, from inside of a runtime.
+pub fn proxied(server: &Server) -> Proxy {
+    let address = server.address();
+    std::thread::spawn(move || Proxy::start(address).expect("a proxy")).join().expect("a proxy")
 }
 
 /// A word that no other test has.

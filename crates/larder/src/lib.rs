@@ -23,6 +23,7 @@
 //! # Ok::<_, larder::Error>(()) }).unwrap();
 //! ```
 
+pub mod backplane;
 mod cache;
 mod clock;
 mod codec;

@@ -22,7 +22,7 @@ const LAYERS: &[Layer] = &[
     Layer { module: "journal", may: &["redis", "sqlite"], clients: true },
     // The writing half of the SQLite journal, for the application's own transactions.
     Layer { module: "outbox", may: &["journal", "sqlite"], clients: true },
-    Layer { module: "backplane", may: &[], clients: true },
+    Layer { module: "backplane", may: &["redis"], clients: true },
     Layer { module: "memory", may: &[], clients: false },
     Layer { module: "clock", may: &[], clients: false },
     Layer { module: "observe", may: &[], clients: false },

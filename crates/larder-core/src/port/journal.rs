@@ -103,6 +103,11 @@ pub trait Journal: Send + Sync + 'static {
     /// for no reason, and may never complete.
     fn changed<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, ()>;
 
+    /// Whether hints come in at the moment, as far as is known; `None` of a journal whose hints need no connection.
+    fn is_listening(&self, _namespace: &str) -> Option<bool> {
+        None
+    }
+
     /// A short name for messages and metrics: `memory`, `sqlite`.
     fn name(&self) -> &'static str;
 

@@ -159,6 +159,7 @@ impl Engine {
         let appended = match appended {
             // Lost again: the new history makes everything a miss, on every node. So it is announced all the same.
             Ok(Appended { link, after }) => {
+                self.hint_others();
                 let follows = after.filter(|_| self.time.now().saturating_sub(asked) <= PROMPT);
                 let taken_in = match follows {
                     Some(after) if self.apply_own(link, after, targets, cause) => Ok(true),
@@ -241,6 +242,7 @@ impl Engine {
         let Some(due) = self.queue.due() else { return };
         let append = self.journal.append(&self.namespace, &due.targets, &due.cause);
         if let Ok(Ok(link)) = self.runtime.timeout(JOURNAL_DEADLINE, append).await {
+            self.hint_others();
             self.fences.fence_until(due.targets.as_slice().into(), link);
             self.queue.done(&due);
             self.fence_queued(None);

@@ -4,6 +4,7 @@
 //! lapsed, a writer that wants to see its own write applied. Hints only make the follower look sooner.
 
 use super::Engine;
+use super::hints::heard;
 use larder_core::port::{JournalError, Nanos};
 use larder_core::{Epoch, Link, seeded_bug};
 use std::collections::VecDeque;
@@ -226,17 +227,21 @@ impl Engine {
 /// Follows the journal until the engine is gone or told to stop.
 async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
     loop {
-        let Some((journal, namespace, tightened, runtime, pause)) = engine.upgrade().map(|engine| {
-            let pause = engine.renewal_interval();
-            let tightened = engine.tightened.clone();
-            (engine.journal.clone(), engine.namespace.clone(), tightened, engine.runtime.clone(), pause)
-        }) else {
+        let Some((journal, backplane, namespace, tightened, runtime, pause)) =
+            engine.upgrade().map(|engine| {
+                let pause = engine.renewal_interval();
+                let (journal, backplane) = (engine.journal.clone(), engine.backplane.clone());
+                let (namespace, tightened) = (engine.namespace.clone(), engine.tightened.clone());
+                (journal, backplane, namespace, tightened, engine.runtime.clone(), pause)
+            })
+        else {
             return;
         };
         let is_told = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             () = journal.changed(&namespace) => true,
+            () = heard(backplane, &namespace) => true,
             () = tightened.notified() => true,
             () = runtime.sleep(pause) => false,
         };

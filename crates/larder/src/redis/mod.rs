@@ -13,6 +13,7 @@ mod error;
 mod handle;
 mod line;
 mod listen;
+mod names;
 mod node;
 mod options;
 mod reply;
@@ -30,6 +31,7 @@ pub use options::RedisOptions;
 #[allow(unused_imports)]
 pub(crate) use self::{
     listen::{Heard, Listener},
+    names::name_of,
     script::Script,
     slot::slot,
 };

@@ -218,6 +218,10 @@ impl<J: Journal> Journal for FakeJournal<J> {
         })
     }
 
+    fn is_listening(&self, namespace: &str) -> Option<bool> {
+        self.inner.is_listening(namespace)
+    }
+
     fn name(&self) -> &'static str {
         self.inner.name()
     }

@@ -303,6 +303,11 @@ impl Journal for RedisJournal {
         })
     }
 
+    fn is_listening(&self, namespace: &str) -> Option<bool> {
+        let hints = self.hints.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(hints.get(namespace).is_some_and(|listener| listener.is_subscribed()))
+    }
+
     fn name(&self) -> &'static str {
         "redis"
     }

@@ -11,20 +11,11 @@ use larder::redis::Redis;
 use larder::testing::FakeJournal;
 use larder::{Cache, Level, Policy, Region, Target, key, tag};
 use larder_rig::{Flavour, Server};
-use servers::{cluster, cluster_url, own_word, sentinel, sentinel_url, single};
-use std::time::{Duration, Instant};
+use servers::{cluster, cluster_url, own_word, sentinel, sentinel_url, single, until};
+use std::time::Duration;
 
 /// Nobody would learn of anything by a renewal before a test is over.
 const BOUND: Duration = Duration::from_secs(600);
-const PATIENCE: Duration = Duration::from_secs(20);
-
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so().await {
-        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
 
 fn region(cache: &Cache) -> Region<u64> {
     cache.region::<u64>("slots", Policy::ttl(BOUND).level(Level::Bounded(BOUND))).unwrap()

@@ -12,7 +12,7 @@ use larder::redis::Redis;
 use larder::testing::FakeStore;
 use larder::{Cache, Cause, Invalidated, Level, Loaded, Policy, Region, Target, key, tag};
 use larder_rig::{Flavour, Sentinel, Server};
-use servers::{proxied, sentinel_url};
+use servers::{PATIENCE, pace, proxied, sentinel_url, until};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -20,8 +20,6 @@ use tokio::task::JoinHandle;
 
 const NS: &str = "booking";
 const BOUND: Duration = Duration::from_millis(300);
-/// How long something that happens by itself may take before a test calls it lost.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The origin: one value, its version, and when each version was acknowledged.
 #[derive(Clone, Default)]
@@ -104,15 +102,6 @@ impl Node {
     }
 }
 
-/// Waits for something that happens by itself.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
 /// Reads without an end on each node, until dropped. A read that is too old is the end of the test.
 struct Readers(Vec<JoinHandle<()>>);
 
@@ -124,9 +113,10 @@ impl Readers {
                 .map(|node| {
                     let node = Arc::clone(node);
                     tokio::spawn(async move {
+                        let mut pace = pace(Duration::from_millis(1));
                         loop {
                             node.read().await;
-                            tokio::time::sleep(Duration::from_millis(1)).await;
+                            pace.tick().await;
                         }
                     })
                 })
@@ -151,13 +141,9 @@ async fn all_well(nodes: &[&Arc<Node>]) {
         assert!(began.elapsed() < PATIENCE, "an invalidation is recorded again");
     }
     for node in nodes {
-        until("trust", || node.is_trusted()).await;
+        until("trust", async || node.is_trusted()).await;
         let newest = node.origin.0.version.load(Ordering::SeqCst);
-        let began = Instant::now();
-        while node.read().await != newest {
-            assert!(began.elapsed() < PATIENCE, "everybody reads the newest");
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        until("everybody reads the newest", async || node.read().await == newest).await;
     }
 }
 
@@ -165,7 +151,7 @@ async fn two_nodes(url: &str, origin: &Origin) -> (Arc<Node>, Arc<Node>) {
     let a = Arc::new(Node::on(url, origin, None).await);
     let b = Arc::new(Node::on(url, origin, None).await);
     for node in [&a, &b] {
-        until("trust", || node.is_trusted()).await;
+        until("trust", async || node.is_trusted()).await;
     }
     (a, b)
 }
@@ -184,7 +170,7 @@ async fn history_is_lost(lose: impl Fn(&Server)) {
         let readers = Readers::of(&[&a, &b]);
         assert!(a.write().await);
         lose(&server);
-        until("another epoch", || a.epoch() != before && a.epoch() == b.epoch()).await;
+        until("another epoch", async || a.epoch() != before && a.epoch() == b.epoch()).await;
         all_well(&[&a, &b]).await;
         all_well(&[&b, &a]).await;
         readers.done().await;
@@ -227,7 +213,7 @@ async fn a_server_that_is_restored_from_an_old_dump() {
         let a = Arc::new(Node::on(&server.url(), &origin, Some(&store)).await);
         assert!(a.write().await);
         assert_eq!(a.read().await, 1);
-        until("the store has the first version", || a.cache.stats().stores[0].counts.puts > 0).await;
+        until("the store has the first version", async || a.cache.stats().stores[0].counts.puts > 0).await;
         let (stored, dump, before) = (store.snapshot(), server.dump().unwrap(), a.epoch());
         assert!(a.write().await && a.write().await);
         for round in 0..2 {
@@ -239,7 +225,7 @@ async fn a_server_that_is_restored_from_an_old_dump() {
                 other.append(NS, &named, &Cause::from("elsewhere")).await.unwrap();
             }
             let seen = a.epoch();
-            until("another epoch", || a.epoch() != before && (round == 0 || a.epoch() != seen)).await;
+            until("another epoch", async || a.epoch() != before && (round == 0 || a.epoch() != seen)).await;
             store.restore(&stored);
             let fresh = Arc::new(Node::on(&server.url(), &origin, Some(&store)).await);
             assert_eq!(
@@ -255,17 +241,15 @@ async fn a_server_that_is_restored_from_an_old_dump() {
 }
 
 /// The replica hears nothing more of its master, which goes on taking records; then the master dies.
-fn fail_over_losing_the_tail(sentinel: &Sentinel, then: impl AsyncFn()) -> impl Future<Output = ()> {
-    async move {
-        let replica = sentinel.replica().unwrap();
-        replica.ask(&["CONFIG", "SET", "masterauth", "wrong"]).unwrap();
-        replica.ask(&["CLIENT", "KILL", "TYPE", "master"]).unwrap();
-        until("the replica is cut off", || replica.info("master_link_status").unwrap() == "down").await;
-        then().await;
-        sentinel.kill_master().unwrap();
-        until("a new master", || replica.info("role").is_ok_and(|role| role == "master")).await;
-        replica.ask(&["CONFIG", "SET", "masterauth", ""]).unwrap();
-    }
+async fn fail_over_losing_the_tail(sentinel: &Sentinel, then: impl AsyncFn()) {
+    let replica = sentinel.replica().unwrap();
+    replica.ask(&["CONFIG", "SET", "masterauth", "wrong"]).unwrap();
+    replica.ask(&["CLIENT", "KILL", "TYPE", "master"]).unwrap();
+    until("the replica is cut off", async || replica.info("master_link_status").unwrap() == "down").await;
+    then().await;
+    sentinel.kill_master().unwrap();
+    until("a new master", async || replica.info("role").is_ok_and(|role| role == "master")).await;
+    replica.ask(&["CONFIG", "SET", "masterauth", ""]).unwrap();
 }
 
 /// Both nodes have applied the record that is lost.
@@ -283,10 +267,10 @@ async fn a_failover_that_loses_the_newest_records() {
             assert!(a.write().await && b.write().await);
             let position = a.cache.stats().journal.position.max(b.cache.stats().journal.position);
             let applied = |node: &Node| node.cache.stats().journal.position == position;
-            until("both have applied it", || applied(&a) && applied(&b)).await;
+            until("both have applied it", async || applied(&a) && applied(&b)).await;
         })
         .await;
-        until("another epoch", || a.epoch() != before && a.epoch() == b.epoch()).await;
+        until("another epoch", async || a.epoch() != before && a.epoch() == b.epoch()).await;
         all_well(&[&a, &b]).await;
         readers.done().await;
     }
@@ -304,10 +288,10 @@ async fn a_server_that_is_frozen() {
         server.pause();
         // Queued: nobody has been told, so nothing is owed.
         assert!(!b.write().await);
-        until("distrust", || !a.is_trusted() && !b.is_trusted()).await;
+        until("distrust", async || !a.is_trusted() && !b.is_trusted()).await;
         server.resume();
         all_well(&[&a, &b]).await;
-        until("the queue is empty", || b.cache.stats().journal.queued == 0).await;
+        until("the queue is empty", async || b.cache.stats().journal.queued == 0).await;
         assert_eq!(a.epoch(), before, "nothing was lost");
         readers.done().await;
     }
@@ -325,9 +309,10 @@ async fn a_node_that_is_cut_off() {
         all_well(&[&a, &b]).await;
         let readers = Readers::of(&[&a, &b]);
         proxy.hold(true);
+        let mut pace = pace(BOUND / 10);
         for _ in 0..20 {
             assert!(b.write().await);
-            tokio::time::sleep(BOUND / 10).await;
+            pace.tick().await;
         }
         proxy.hold(false);
         all_well(&[&a, &b]).await;
@@ -343,10 +328,11 @@ async fn subscriptions_that_are_killed_again_and_again() {
         let origin = Origin::default();
         let (a, b) = two_nodes(&server.url(), &origin).await;
         let readers = Readers::of(&[&a, &b]);
+        let mut pace = pace(BOUND / 10);
         for _ in 0..20 {
             server.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]).unwrap();
             assert!(b.write().await);
-            tokio::time::sleep(BOUND / 10).await;
+            pace.tick().await;
         }
         all_well(&[&a, &b]).await;
         readers.done().await;

@@ -10,6 +10,7 @@ use larder_core::{Act, Epoch, Link, Target};
 use larder_rig::{Cluster, Flavour, Proxy, Sentinel, Server};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// A single server of this flavour; `None` where it is not installed.
 pub fn single(flavour: Flavour) -> Option<&'static Server> {
@@ -58,6 +59,26 @@ pub fn connected(url: &str) -> Redis {
 pub fn proxied(server: &Server) -> Proxy {
     let address = server.address();
     std::thread::spawn(move || Proxy::start(address).expect("a proxy")).join().expect("a proxy")
+}
+
+/// How long something that happens by itself may take before a test calls it lost.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for something that happens by itself, and looks again every other millisecond.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    let mut pace = pace(Duration::from_millis(2));
+    while !is_so().await {
+        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        pace.tick().await;
+    }
+}
+
+/// The rhythm of what is done again and again while something else happens.
+pub fn pace(every: Duration) -> tokio::time::Interval {
+    let mut pace = tokio::time::interval(every);
+    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    pace
 }
 
 /// A word that no other test has.

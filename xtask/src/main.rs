@@ -14,6 +14,7 @@ mod place;
 mod process;
 mod report;
 mod seeded;
+mod servers;
 mod simulator;
 mod steps;
 mod tidy;

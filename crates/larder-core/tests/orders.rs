@@ -43,6 +43,27 @@ fn verdict(node: &Fences, born: Birth, name: &str) -> Verdict {
     node.check(born, &dependencies, &AtomicU64::new(0), || path(name))
 }
 
+/// Whoever appends applies its own record without asking, but only in its place.
+#[test]
+fn a_record_is_applied_after_the_place_it_followed_and_nowhere_else() {
+    let node = node();
+    let born = node.birth().unwrap();
+    let (first, second) = (record(1, 1, &[Target::tag(branch())]), record(1, 2, &[other()]));
+    assert!(!node.apply_after(link(1, 1), &second), "the first one is missing");
+    let foreign = Link { nonce: 99, ..link(1, 0) };
+    assert!(!node.apply_after(foreign, &first), "it followed something else");
+    assert!(!node.apply_after(link(2, 0), &record(2, 1, &[other()])), "another history");
+    assert!(!node.apply_after(link(1, 0), &second), "it does not follow what it is said to have followed");
+    assert_eq!((node.head(), verdict(&node, born, "a")), (Some(link(1, 0)), Verdict::Fresh));
+    assert!(node.apply_after(link(1, 0), &first));
+    assert_eq!((node.head(), verdict(&node, born, "a")), (Some(link(1, 1)), Verdict::Invalidated));
+    assert!(node.apply_after(link(1, 0), &first), "applied already");
+    assert!(!Fences::new(7, 64).apply_after(link(1, 0), &first), "before any history was adopted");
+    // A record of the node's own stood there, so that has been lost: not to be passed over in silence.
+    node.fence_until([other()].into(), Link { nonce: 5, ..link(1, 2) });
+    assert!(!node.apply_after(link(1, 1), &second));
+}
+
 fn other() -> Target {
     Target::key("r", key!["other"])
 }

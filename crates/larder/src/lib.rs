@@ -23,6 +23,7 @@
 //! # Ok::<_, larder::Error>(()) }).unwrap();
 //! ```
 
+pub mod backplane;
 mod cache;
 mod clock;
 mod codec;
@@ -35,6 +36,8 @@ pub mod observe;
 pub mod outbox;
 mod outcome;
 mod policy;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod region;
 mod runtime;
 #[cfg(feature = "sqlite")]

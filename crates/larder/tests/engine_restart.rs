@@ -196,6 +196,42 @@ async fn a_database_restored_from_a_backup_makes_what_was_cached_since_a_miss() 
     cache.close().await;
 }
 
+/// The same old copy is restored twice. The first time the node notices, and begins another history; the second time
+/// the journal is back in the one that it had left. It adopted that again, and with it what a store still held of before
+/// the record that was lost.
+#[tokio::test]
+async fn a_history_that_was_left_is_never_adopted_again() {
+    let place = Place::new();
+    let cache = cache_in_with_own_store(&place).await;
+    let region = region_of(&cache);
+    book(&mut place.app(), 1);
+    cache.sync().await.unwrap();
+    load(&region, place.file("app.db"), 1).await;
+    let began = Instant::now();
+    while cache.stats().stores[0].counts.puts == 0 {
+        assert!(began.elapsed() < PATIENCE, "the store has it");
+        tokio::task::yield_now().await;
+    }
+    place.app().execute("VACUUM INTO ?1", [place.file("backup.db").to_str()]).unwrap();
+    let first = cache.stats().journal.epoch;
+    book(&mut place.app(), 1);
+    cache.sync().await.unwrap();
+    let mut seen = vec![first];
+    for _ in 0..2 {
+        std::fs::copy(place.file("backup.db"), place.file("copy.db")).unwrap();
+        for end in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(place.file(&format!("app.db{end}")));
+        }
+        std::fs::rename(place.file("copy.db"), place.file("app.db")).unwrap();
+        cache.sync().await.unwrap();
+        let epoch = cache.stats().journal.epoch;
+        assert!(!seen.contains(&epoch), "{seen:?} and again {epoch}");
+        seen.push(epoch);
+        assert!(!region.contains(key![1]).await.unwrap(), "a record that is lost had named it");
+    }
+    cache.close().await;
+}
+
 /// A branch nobody books at.
 const QUIET: i64 = 100;
 

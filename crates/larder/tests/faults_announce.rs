@@ -47,6 +47,20 @@ async fn an_invalidation_that_cannot_be_recorded_is_fenced_here_queued_and_recor
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_invalidation_is_one_question_to_the_journal_unless_others_came_between() {
+    let rig = Rig::new().await;
+    rig.journal.set_deaf(true);
+    let before = rig.journal.calls();
+    let first = rig.cache.invalidate([Target::tag(tag!["branch", 7])]).await.unwrap();
+    assert_eq!((rig.journal.calls().appends, rig.journal.calls().reads), (before.appends + 1, before.reads));
+    assert_eq!(rig.cache.stats().journal.position, 1, "applied all the same: {first:?}");
+    rig.records.append(NS, &[Target::key("slots", key![99])], &"elsewhere".into()).await.unwrap();
+    rig.cache.invalidate([Target::tag(tag!["branch", 7])]).await.unwrap();
+    assert!(rig.journal.calls().reads > before.reads);
+    assert_eq!(rig.cache.stats().journal.position, 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_queued_invalidation_covers_what_a_process_further_ahead_stored() {
     // This process is one record behind. Another, which is not, stores the old value under a later stamp. A write
     // follows whose invalidation can only be queued. When this process catches up, the stored value was born after the

@@ -6,34 +6,54 @@ use crate::{
     deny,
     fault::Fault,
     metadata,
-    process::Program,
-    tidy,
+    process::{Ended, Program},
+    servers, tidy,
     tools::{self, Until},
 };
 
 /// Workspaces of their own.
 const APART: [&str; 2] = ["compare", "fuzz"];
 
-/// The bundled SQLite is C, and what steers the fuzz targets is C++: without compilers not all of it builds.
+/// What the build and the tests need of the system: compilers (the bundled SQLite is C, and what steers the fuzz targets
+/// is C++), and servers to talk to.
 pub(super) fn system(session: &mut Session<'_>) -> Result<Outcome, Fault> {
-    if tools::present("cc") && tools::present("c++") {
-        return Ok(Outcome::Ok("compilers for C and C++ are there".into()));
+    let may_install = tools::is_root() && tools::present("apt-get");
+    let compilers = || tools::present("cc") && tools::present("c++");
+    let mut wanted = Vec::new();
+    if !compilers() {
+        wanted.extend(["g++", "libc6-dev"]);
     }
-    if !tools::is_root() || !tools::present("apt-get") {
+    if servers::wants_package() {
+        wanted.push("redis-tools");
+    }
+    if may_install && !wanted.is_empty() {
+        let installed = install(session, &wanted)?;
+        if !installed.well() {
+            let why = format!("apt-get could not install {}: {}", wanted.join(" "), installed.words());
+            return Ok(Outcome::Failed(why));
+        }
+    }
+    if !compilers() {
         return Ok(Outcome::Failed(
             "no compiler for C (cc) or C++ (c++): install both, on Debian apt-get install g++".into(),
         ));
     }
+    let servers = servers::provide(session)?;
+    let words = format!("compilers for C and C++; {}", servers.words());
+    // Whoever may install it has no reason to go without.
+    Ok(if may_install && servers::wants_package() { Outcome::Failed(words) } else { Outcome::Ok(words) })
+}
+
+fn install(session: &Session<'_>, packages: &[&str]) -> Result<Ended, Fault> {
     let apt = |args: &[&str]| {
         let program = Program::new(&session.place.root, "apt-get", args);
         session.run(program.env("DEBIAN_FRONTEND", "noninteractive"))
     };
     let updated = apt(&["update", "-q"])?;
     if !updated.well() {
-        return Ok(Outcome::of(updated, ""));
+        return Ok(updated);
     }
-    let installed = apt(&["install", "-q", "-y", "--no-install-recommends", "g++", "libc6-dev"])?;
-    Ok(Outcome::of(installed, "installed g++"))
+    apt(&[&["install", "-q", "-y", "--no-install-recommends"], packages].concat())
 }
 
 pub(super) fn format(session: &mut Session<'_>) -> Result<Outcome, Fault> {

@@ -16,11 +16,13 @@ struct Layer {
 const LAYERS: &[Layer] = &[
     // How a SQLite file is opened, written and classified when it fails: the ground under both of its adapters.
     Layer { module: "sqlite", may: &[], clients: true },
-    Layer { module: "store", may: &["sqlite"], clients: true },
-    Layer { module: "journal", may: &["sqlite"], clients: true },
+    // Connections to Redis that mend themselves: the ground under its store and its journal.
+    Layer { module: "redis", may: &[], clients: true },
+    Layer { module: "store", may: &["redis", "sqlite"], clients: true },
+    Layer { module: "journal", may: &["redis", "sqlite"], clients: true },
     // The writing half of the SQLite journal, for the application's own transactions.
     Layer { module: "outbox", may: &["journal", "sqlite"], clients: true },
-    Layer { module: "backplane", may: &[], clients: true },
+    Layer { module: "backplane", may: &["redis"], clients: true },
     Layer { module: "memory", may: &[], clients: false },
     Layer { module: "clock", may: &[], clients: false },
     Layer { module: "observe", may: &[], clients: false },

@@ -5,12 +5,17 @@ use super::{Finding, tree::TextFile};
 /// The crate that attacks the others. It never ships, and nobody builds on it.
 const SIMULATOR: &str = "larder-sim";
 
+/// Servers for tests. It does not ship either; the example, which is a load generator too, starts servers with it.
+const RIG: &str = "larder-rig";
+const MAY_USE_RIG: [&str; 1] = ["booking"];
+
 /// What a crate of the workspace may depend on, of the workspace's own crates. Tests may use more.
 const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("larder-core", &[]),
     ("larder-macros", &[]),
     ("larder", &["larder-core", "larder-macros"]),
     (SIMULATOR, &["larder-core", "larder"]),
+    (RIG, &["larder-core", "larder"]),
     ("larder-cli", &["larder-core", "larder"]),
 ];
 
@@ -57,6 +62,13 @@ fn check(manifest: &TextFile) -> Vec<Finding> {
                 *line,
                 format!("{package} depends on {SIMULATOR}: nothing may, it attacks all the others"),
             );
+        } else if name == RIG {
+            if ships && !MAY_USE_RIG.contains(&package) {
+                refuse(
+                    *line,
+                    format!("{package} depends on {RIG} in what ships: move it to [dev-dependencies]"),
+                );
+            }
         } else if ships && may.is_some_and(|may| !may.contains(&name.as_str())) {
             let allowed = match may {
                 Some([]) | None => "nothing".to_owned(),
@@ -217,6 +229,16 @@ mod tests {
         let good = "[dependencies]\nlarder = { workspace = true, features = [\"testing\"] }\nlarder-core = { workspace = true, features = [\"interleave\"] }\n";
         assert_eq!(lines("larder-sim", good), [0; 0]);
         assert_eq!(lines("larder-sim", "[dependencies]\nbooking.workspace = true\n"), [4]);
+    }
+
+    #[test]
+    fn the_rig_is_for_tests_and_for_the_example() {
+        let rig = "larder-rig.workspace = true\n";
+        for package in ["larder", "larder-core", "xtask", "larder-sim"] {
+            assert_eq!(lines(package, &format!("[dependencies]\n{rig}")), [4], "{package}");
+            assert_eq!(lines(package, &format!("[dev-dependencies]\n{rig}")), [0; 0], "{package}");
+        }
+        assert_eq!(lines("booking", &format!("[dependencies]\n{rig}")), [0; 0]);
     }
 
     #[test]

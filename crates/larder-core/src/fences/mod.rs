@@ -218,14 +218,38 @@ impl Fences {
         if self.displaces(record.link) {
             return Err(self.distrust(gap));
         }
+        self.extend(chain, record);
+        drop(guard);
+        interleave::point();
+        Ok(())
+    }
+
+    /// Applies a record if `after`, the place it followed in the journal, is the newest one applied. Whether it has been
+    /// applied now; if not, nothing changed.
+    pub fn apply_after(&self, after: Link, record: &Record) -> bool {
+        let mut guard = self.write();
+        let Some(chain) = guard.as_mut() else { return false };
+        if chain.locate(&record.link).is_some() {
+            return true;
+        }
+        let follows =
+            record.link.epoch == after.epoch && after.position.checked_add(1) == Some(record.link.position);
+        if chain.head() != after || !follows || self.displaces(record.link) {
+            return false;
+        }
+        self.extend(chain, record);
+        drop(guard);
+        interleave::point();
+        true
+    }
+
+    /// Does what the next record says. Under the chain's lock.
+    fn extend(&self, chain: &mut Chain, record: &Record) {
         let local = self.take_effect(record);
         chain.push(record.link.nonce, local, self.floor.load(Ordering::Relaxed));
         self.publish(local);
         // Before the lock is let go: until then nobody can say that an entry is of this record's time.
         self.raise_standing(record.link);
-        drop(guard);
-        interleave::point();
-        Ok(())
     }
 
     /// Fences targets on this node alone, at once: whatever was born before is stale, whatever is loaded after

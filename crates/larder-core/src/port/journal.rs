@@ -28,6 +28,16 @@ pub struct Page {
     pub head: Link,
 }
 
+/// Where a record was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Its place.
+    pub link: Link,
+    /// The place right before it, in the same answer, if the journal can say: whoever has applied all of history up to
+    /// there needs nothing but this record to have applied all of it up to `link`.
+    pub after: Option<Link>,
+}
+
 /// The journal of any number of namespaces.
 ///
 /// The contract, pinned by the conformance suite:
@@ -67,9 +77,9 @@ pub trait Journal: Send + Sync + 'static {
         act: Act,
         targets: &'a [Target],
         cause: &'a Cause,
-    ) -> BoxFuture<'a, Result<Link, JournalError>>;
+    ) -> BoxFuture<'a, Result<Appended, JournalError>>;
 
-    /// [`Journal::record`] of an invalidation.
+    /// [`Journal::record`] of an invalidation; its place.
     ///
     /// # Errors
     /// As [`Journal::record`].
@@ -79,7 +89,8 @@ pub trait Journal: Send + Sync + 'static {
         targets: &'a [Target],
         cause: &'a Cause,
     ) -> BoxFuture<'a, Result<Link, JournalError>> {
-        self.record(namespace, Act::Invalidate, targets, cause)
+        let recorded = self.record(namespace, Act::Invalidate, targets, cause);
+        Box::pin(async move { Ok(recorded.await?.link) })
     }
 
     /// Starts a new epoch if the current one is still `seen`, because a node saw more of it than the journal
@@ -91,6 +102,11 @@ pub trait Journal: Send + Sync + 'static {
     /// Completes when there may be something that this handle has not read: a hint, never relied upon. May complete
     /// for no reason, and may never complete.
     fn changed<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, ()>;
+
+    /// Whether hints come in at the moment, as far as is known; `None` of a journal whose hints need no connection.
+    fn is_listening(&self, _namespace: &str) -> Option<bool> {
+        None
+    }
 
     /// A short name for messages and metrics: `memory`, `sqlite`.
     fn name(&self) -> &'static str;

@@ -3,13 +3,15 @@
 //! Every method that does IO returns a boxed future so that adapters can be chosen at run time. Dropping such
 //! a future never leaves an adapter broken; whether the operation happened is then unknown.
 
+mod backplane;
 mod clock;
 mod journal;
 mod runtime;
 mod store;
 
+pub use backplane::Backplane;
 pub use clock::{Clock, Nanos};
-pub use journal::{History, Journal, JournalError, Page};
+pub use journal::{Appended, History, Journal, JournalError, Page};
 pub use runtime::Runtime;
 pub use store::{Store, StoreError, Stored};
 

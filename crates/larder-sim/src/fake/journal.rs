@@ -14,7 +14,7 @@ pub(crate) use authority::Authority;
 use crate::fault::Fault;
 use crate::sched::{MS, NodeRuntime, SECOND};
 use crate::world::{Service, World};
-use larder_core::port::{BoxFuture, History, Journal, JournalError, Page};
+use larder_core::port::{Appended, BoxFuture, History, Journal, JournalError, Page};
 use larder_core::{Act, Cause, Epoch, Link, Target, seeded_bug};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -153,18 +153,22 @@ impl Journal for JournalPort {
         act: Act,
         targets: &'a [Target],
         cause: &'a Cause,
-    ) -> BoxFuture<'a, Result<Link, JournalError>> {
+    ) -> BoxFuture<'a, Result<Appended, JournalError>> {
         Box::pin(async move {
             self.ask().await?;
             // Nobody can tell a question that was lost from an answer that was.
             if self.world.strikes(Fault::JournalLostAnswer, 0.03) {
                 return Err(JournalError::indeterminate("the question was lost", "simulated"));
             }
-            let link = self.world.authority().append(act, targets.to_vec(), cause.clone(), self.world.sim());
+            let (after, link) = {
+                let mut authority = self.world.authority();
+                let after = authority.head();
+                (after, authority.append(act, targets.to_vec(), cause.clone(), self.world.sim()))
+            };
             self.world.note(self.rt.node, || format!("appends {}: {act:?} {targets:?}", link.position));
             self.world.hint_all();
             self.answer().await?;
-            Ok(link)
+            Ok(Appended { link, after: Some(after) })
         })
     }
 

@@ -11,7 +11,7 @@ use crate::runtime::Runtime;
 use larder_core::expiry::nanos;
 #[cfg(feature = "testing")]
 use larder_core::port;
-use larder_core::port::{Clock, Journal, Store};
+use larder_core::port::{Backplane, Clock, Journal, Store};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
@@ -37,6 +37,7 @@ pub struct CacheBuilder {
     targets_max: usize,
     bound_max: Duration,
     journal: Option<Arc<dyn Journal>>,
+    backplane: Option<Arc<dyn Backplane>>,
     stores: Vec<Arc<dyn Store>>,
     sources: HashMap<String, SourceLimits>,
     clock: Option<Arc<dyn Clock>>,
@@ -53,6 +54,7 @@ impl CacheBuilder {
             targets_max: 1 << 18,
             bound_max: BOUND_MAX_DEFAULT,
             journal: None,
+            backplane: None,
             stores: Vec::new(),
             sources: HashMap::from([(DEFAULT_SOURCE.to_owned(), SourceLimits::default())]),
             clock: None,
@@ -80,6 +82,14 @@ impl CacheBuilder {
     #[must_use]
     pub fn journal(mut self, journal: impl Journal) -> Self {
         self.journal = Some(Arc::new(journal));
+        self
+    }
+
+    /// Hints between nodes, for a journal that cannot give them by itself on every host. Without one, such a node learns of
+    /// the others' records when it renews its lease.
+    #[must_use]
+    pub fn backplane(mut self, backplane: impl Backplane) -> Self {
+        self.backplane = Some(Arc::new(backplane));
         self
     }
 
@@ -140,6 +150,7 @@ impl CacheBuilder {
             memory: Memory::new(self.memory, self.entries_max),
             tiers: self.stores.into_iter().map(Tier::new).collect(),
             journal: self.journal.unwrap_or_else(|| Arc::new(MemoryJournal::new())),
+            backplane: self.backplane,
             targets_max: self.targets_max,
             bound_max: nanos(self.bound_max),
             runtime,

@@ -4,9 +4,10 @@
 use super::Engine;
 use super::follow::JOURNAL_DEADLINE;
 use crate::error::Error;
-use larder_core::port::JournalError;
-use larder_core::{Birth, Cause, Link, Target, Token, seeded_bug};
+use larder_core::port::{Appended, JournalError, Nanos};
+use larder_core::{Act, Birth, Cause, Link, Record, Target, Token, seeded_bug};
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Targets kept for another try; beyond this an invalidation fails instead of being queued.
@@ -15,6 +16,10 @@ const QUEUE_MAX: usize = 10_000;
 /// Targets recorded by one try, encoded, in bytes, if there are several: all that is queued may be too much for one
 /// record, and would then be refused for ever.
 const RETRY_BYTES_MAX: usize = 1 << 20;
+
+/// An answer that came within this is not asked about again: it takes longer to replace a server that has failed, and
+/// until then the record is where the answer said. A loss after the answer is found out by the next renewal.
+const PROMPT: Nanos = 50_000_000;
 
 /// What became of an invalidation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,21 +166,27 @@ impl Engine {
         } else {
             self.fences.fence(targets)
         };
-        let appended =
-            self.runtime.timeout(JOURNAL_DEADLINE, self.journal.append(&self.namespace, targets, cause));
+        let asked = self.time.now();
+        let record = self.journal.record(&self.namespace, Act::Invalidate, targets, cause);
+        let appended = self.runtime.timeout(JOURNAL_DEADLINE, record);
         let appended = appended
             .await
             .unwrap_or_else(|late| Err(JournalError::indeterminate("no answer within 5 s", late)));
         let appended = match appended {
             Err(error) if error.is_indeterminate() && seeded_bug!("indeterminate_is_applied") => {
-                self.fences.head().ok_or(error)
+                self.fences.head().map(|link| Appended { link, after: None }).ok_or(error)
             }
             appended => appended,
         };
         let appended = match appended {
             // Lost again: the new history makes everything a miss, on every node. So it is announced all the same.
-            Ok(link) => {
-                let taken_in = self.take_in(link).await;
+            Ok(Appended { link, after }) => {
+                self.hint_others();
+                let follows = after.filter(|_| self.time.now().saturating_sub(asked) <= PROMPT);
+                let taken_in = match follows {
+                    Some(after) if self.apply_own(link, after, targets, cause) => Ok(true),
+                    _ => self.take_in(link).await,
+                };
                 // Not applied yet, should the journal have failed right after: what was fenced stays fenced until it is.
                 self.fences.fence_until(targets.into(), link);
                 taken_in.map(|_kept| link)
@@ -197,6 +208,19 @@ impl Engine {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Applies a record just appended without asking the journal again, if this node has applied all that is before it.
+    fn apply_own(&self, link: Link, after: Link, targets: &[Target], cause: &Cause) -> bool {
+        if self.fences.head() != Some(after) {
+            return false;
+        }
+        let record = Record { link, act: Act::Invalidate, targets: targets.to_vec(), cause: cause.clone() };
+        let is_applied = self.fences.apply_after(after, &record);
+        if is_applied {
+            self.following.applied.fetch_add(1, Ordering::Relaxed);
+        }
+        is_applied
     }
 
     /// Applies a record just appended. Should the journal have lost it again by now, it must begin another history:
@@ -240,6 +264,7 @@ impl Engine {
         let Some(due) = self.queue.due() else { return };
         let append = self.journal.append(&self.namespace, &due.targets, &due.cause);
         if let Ok(Ok(link)) = self.runtime.timeout(JOURNAL_DEADLINE, append).await {
+            self.hint_others();
             self.fences.fence_until(due.targets.as_slice().into(), link);
             self.queue.done(&due);
             self.fence_queued(None);

@@ -4,8 +4,10 @@
 //! lapsed, a writer that wants to see its own write applied. Hints only make the follower look sooner.
 
 use super::Engine;
+use super::hints::heard;
 use larder_core::port::{JournalError, Nanos};
-use larder_core::{Link, Target, seeded_bug};
+use larder_core::{Epoch, Link, Target, seeded_bug};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -20,6 +22,9 @@ pub(crate) const JOURNAL_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a reader waits for a renewal, its turn included, before it goes to the origin instead.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(1);
 
+/// Histories remembered as left.
+const LEFT_MAX: usize = 1024;
+
 /// What is known of the journal's health.
 #[derive(Default)]
 pub(crate) struct Following {
@@ -28,6 +33,22 @@ pub(crate) struct Following {
     pub(crate) failed: AtomicU64,
     pub(crate) resyncs: AtomicU64,
     pub(crate) last_error: Mutex<Option<String>>,
+    /// Histories that had lost something this node knew of. An old copy of the journal may bring one back.
+    left: Mutex<VecDeque<Epoch>>,
+}
+
+impl Following {
+    fn leave(&self, epoch: Epoch) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if left.len() >= LEFT_MAX {
+            left.pop_front();
+        }
+        left.push_back(epoch);
+    }
+
+    fn has_left(&self, epoch: Epoch) -> bool {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).contains(&epoch)
+    }
 }
 
 impl Engine {
@@ -155,7 +176,15 @@ impl Engine {
     }
 
     async fn adopt_history(&self) -> Result<Link, JournalError> {
-        let history = self.ask(self.journal.history(&self.namespace)).await?;
+        let mut history = self.ask(self.journal.history(&self.namespace)).await?;
+        // It was left because it had lost records; stores hold entries that those made stale.
+        if self.following.has_left(history.head.epoch) && !seeded_bug!("left_epoch_adopted") {
+            self.ask(self.journal.roll(&self.namespace, history.head.epoch)).await?;
+            history = self.ask(self.journal.history(&self.namespace)).await?;
+            if self.following.has_left(history.head.epoch) {
+                return Err(JournalError::refused("the journal goes back to a history that was left"));
+            }
+        }
         self.fences.adopt(history.oldest, &history.open);
         self.strangers.forget();
         Ok(history.oldest)
@@ -168,6 +197,7 @@ impl Engine {
             && let Some(head) = self.fences.head()
         {
             self.ask(self.journal.roll(&self.namespace, head.epoch)).await?;
+            self.following.leave(head.epoch);
         }
         self.adopt_history().await.map(drop)
     }
@@ -198,17 +228,21 @@ impl Engine {
 /// Follows the journal until the engine is gone or told to stop.
 async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
     loop {
-        let Some((journal, namespace, tightened, runtime, pause)) = engine.upgrade().map(|engine| {
-            let pause = engine.renewal_interval();
-            let tightened = engine.tightened.clone();
-            (engine.journal.clone(), engine.namespace.clone(), tightened, engine.runtime.clone(), pause)
-        }) else {
+        let Some((journal, backplane, namespace, tightened, runtime, pause)) =
+            engine.upgrade().map(|engine| {
+                let pause = engine.renewal_interval();
+                let (journal, backplane) = (engine.journal.clone(), engine.backplane.clone());
+                let (namespace, tightened) = (engine.namespace.clone(), engine.tightened.clone());
+                (journal, backplane, namespace, tightened, engine.runtime.clone(), pause)
+            })
+        else {
             return;
         };
         let is_told = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             () = journal.changed(&namespace) => true,
+            () = heard(backplane, &namespace) => true,
             () = tightened.notified() => true,
             () = runtime.sleep(pause) => false,
         };

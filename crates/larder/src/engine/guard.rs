@@ -96,7 +96,11 @@ impl Engine {
     async fn record(&self, act: Act, targets: &[Target], cause: &Cause) -> Result<Link, JournalError> {
         let recorded = self.journal.record(&self.namespace, act, targets, cause);
         match self.runtime.timeout(JOURNAL_DEADLINE, recorded).await {
-            Ok(recorded) => recorded,
+            Ok(recorded) => {
+                let link = recorded?.link;
+                self.hint_others();
+                Ok(link)
+            }
             Err(late) => Err(JournalError::indeterminate("no answer within 5 s", late)),
         }
     }

@@ -9,6 +9,7 @@ mod breaker;
 mod flights;
 mod follow;
 mod guard;
+mod hints;
 mod land;
 mod limits;
 mod load;
@@ -41,7 +42,8 @@ use crate::runtime::Runtime;
 use announce::Queue;
 use flights::Flights;
 use follow::Following;
-use larder_core::port::{Journal, Nanos};
+use hints::Hinting;
+use larder_core::port::{Backplane, Journal, Nanos};
 use larder_core::{Confirmed, Fences, Orphans, Verdict, seeded_bug};
 use session::Strangers;
 use std::future::Future;
@@ -63,6 +65,9 @@ pub(crate) struct Engine {
     pub(crate) memory: Memory,
     pub(crate) tiers: Vec<Tier>,
     pub(crate) journal: Arc<dyn Journal>,
+    backplane: Option<Arc<dyn Backplane>>,
+    /// Whether a hint to other nodes is under way, and whether one more is due after it.
+    hinting: Arc<Hinting>,
     flights: Flights,
     turn: tokio::sync::Mutex<()>,
     following: Following,
@@ -89,6 +94,7 @@ pub(crate) struct Parts {
     pub(crate) memory: Memory,
     pub(crate) tiers: Vec<Tier>,
     pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) backplane: Option<Arc<dyn Backplane>>,
     pub(crate) targets_max: usize,
     pub(crate) bound_max: Nanos,
     pub(crate) runtime: Runtime,
@@ -104,6 +110,8 @@ impl Engine {
             memory: parts.memory,
             tiers: parts.tiers,
             journal: parts.journal,
+            backplane: parts.backplane,
+            hinting: Arc::default(),
             flights: Flights::default(),
             turn: tokio::sync::Mutex::default(),
             following: Following::default(),
@@ -201,6 +209,9 @@ impl Engine {
         for tier in &self.tiers {
             tier.close().await;
         }
+        if let Some(backplane) = &self.backplane {
+            backplane.close().await;
+        }
         self.journal.close().await;
         self.memory.clear();
         unrecorded
@@ -226,8 +237,13 @@ impl Engine {
         let head = self.fences.head();
         let now = self.time.now();
         let since = self.fences.lease().load().since();
+        let healthy = self.following.last_error.lock().unwrap_or_else(PoisonError::into_inner).is_none();
         JournalSnapshot {
             name: self.journal.name(),
+            connected: healthy && self.is_listening() != Some(false),
+            caught_up: healthy && since.is_some(),
+            trusted: since
+                .is_some_and(|since| now.saturating_sub(since) < self.bound_min.load(Ordering::Relaxed)),
             position: head.map_or(0, |head| head.position),
             epoch: head.map_or_else(String::new, |head| format!("{:?}", head.epoch)),
             confirmed_ago: since.map(|since| Duration::from_nanos(now.saturating_sub(since))),

@@ -4,7 +4,7 @@
 //! itself. Nothing survives the process. Never blocks: its lock is held for a few map operations.
 
 use super::limits::{self, INTENTS_MAX, RECORDS_MAX_DEFAULT};
-use larder_core::port::{BoxFuture, History, Journal, JournalError, Page};
+use larder_core::port::{Appended, BoxFuture, History, Journal, JournalError, Page};
 use larder_core::{Act, Cause, Epoch, Intent, IntentId, Link, Record, Target};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::ready;
@@ -72,12 +72,13 @@ impl MemoryJournal {
         act: Act,
         targets: &[Target],
         cause: &Cause,
-    ) -> Result<Link, JournalError> {
+    ) -> Result<Appended, JournalError> {
         limits::encode(targets)?;
         let nonce = limits::random_nonce().map_err(no_random)?;
         let mut namespaces = self.open()?;
         let history = named(&mut namespaces, namespace)?;
-        let link = Link { position: history.head.position + 1, nonce, ..history.head };
+        let after = history.head;
+        let link = Link { position: after.position + 1, nonce, ..after };
         let record = Record { link, act, targets: targets.to_vec(), cause: cause.clone() };
         history.note_intent(&record)?;
         history.records.push_back(record);
@@ -89,7 +90,7 @@ impl MemoryJournal {
         }
         drop(namespaces);
         self.shared.generation.send_modify(|g| *g += 1);
-        Ok(link)
+        Ok(Appended { link, after: Some(after) })
     }
 
     fn roll_now(&self, namespace: &str, seen: Epoch) -> Result<(), JournalError> {
@@ -201,7 +202,7 @@ impl Journal for MemoryJournal {
         act: Act,
         targets: &'a [Target],
         cause: &'a Cause,
-    ) -> BoxFuture<'a, Result<Link, JournalError>> {
+    ) -> BoxFuture<'a, Result<Appended, JournalError>> {
         Box::pin(async move { self.record_now(namespace, act, targets, cause) })
     }
 

@@ -4,9 +4,13 @@
 
 mod limits;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
+#[cfg(feature = "redis")]
+pub use self::redis::{Durability, RedisJournal, RedisJournalOptions};
 pub use limits::{INTENTS_MAX, RECORD_BYTES_MAX, RECORDS_MAX_DEFAULT};
 #[cfg(feature = "sqlite")]
 pub(crate) use limits::{Unfit, encode};

@@ -266,6 +266,12 @@ pub struct StoreSnapshot {
 pub struct JournalSnapshot {
     /// Its name.
     pub name: &'static str,
+    /// Whether it answered when last asked, and hints come in: others' records are heard of at once.
+    pub connected: bool,
+    /// Whether everything it had when last asked has been applied.
+    pub caught_up: bool,
+    /// Whether this node serves what it holds in the region with the tightest bound: it was caught up within that.
+    pub trusted: bool,
     /// The newest position applied.
     pub position: u64,
     /// The epoch of its history, in hexadecimal; empty before it was first reached.

@@ -4,7 +4,7 @@
 //! know, give no hints. It never invents records and never answers from an old state.
 
 use super::gate::{Gate, Hold};
-use larder_core::port::{BoxFuture, History, Journal, JournalError, Page};
+use larder_core::port::{Appended, BoxFuture, History, Journal, JournalError, Page};
 use larder_core::{Act, Cause, Epoch, Link, Target};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -186,7 +186,7 @@ impl<J: Journal> Journal for FakeJournal<J> {
         act: Act,
         targets: &'a [Target],
         cause: &'a Cause,
-    ) -> BoxFuture<'a, Result<Link, JournalError>> {
+    ) -> BoxFuture<'a, Result<Appended, JournalError>> {
         Box::pin(async move {
             count(&self.faults.appends);
             self.before_write().await?;
@@ -196,8 +196,8 @@ impl<J: Journal> Journal for FakeJournal<J> {
             if take(&self.faults.indeterminate_lost) {
                 return Err(unknown());
             }
-            let link = self.inner.record(namespace, act, targets, cause).await?;
-            if take(&self.faults.indeterminate_applied) { Err(unknown()) } else { Ok(link) }
+            let appended = self.inner.record(namespace, act, targets, cause).await?;
+            if take(&self.faults.indeterminate_applied) { Err(unknown()) } else { Ok(appended) }
         })
     }
 
@@ -216,6 +216,10 @@ impl<J: Journal> Journal for FakeJournal<J> {
             }
             self.inner.changed(namespace).await;
         })
+    }
+
+    fn is_listening(&self, namespace: &str) -> Option<bool> {
+        self.inner.is_listening(namespace)
     }
 
     fn name(&self) -> &'static str {

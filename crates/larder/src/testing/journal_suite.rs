@@ -32,6 +32,7 @@ macro_rules! journal_suite {
             the_epoch_stays_and_both_handles_see_it,
             positions_are_dense_from_one,
             an_append_is_in_every_answer_that_begins_later,
+            an_append_that_says_what_it_followed_says_the_place_before_it,
             a_page_is_in_order_without_a_gap_and_tells_the_head,
             reading_at_the_head_finds_nothing,
             targets_and_cause_come_back_as_written,
@@ -138,6 +139,21 @@ pub async fn an_append_is_in_every_answer_that_begins_later(bench: JournalBench)
         let page = reader.read(NS, before, 10).await.unwrap();
         assert_eq!((page.records.len(), page.records[0].link, page.head), (1, link, link));
         before = link;
+    }
+}
+
+pub async fn an_append_that_says_what_it_followed_says_the_place_before_it(bench: JournalBench) {
+    let mut before = start(&bench.b).await;
+    for n in 1..=20 {
+        let journal = if n % 2 == 0 { &bench.a } else { &bench.b };
+        let act = if n % 5 == 0 { opening(n) } else { Act::Invalidate };
+        let appended = journal.record(NS, act, &[target(n)], &Cause::default()).await.unwrap();
+        assert!(appended.after.is_none_or(|after| after == before), "{appended:?} follows {before:?}");
+        before = appended.link;
+        if n == 10 {
+            bench.a.roll(NS, before.epoch).await.unwrap();
+            before = start(&bench.b).await;
+        }
     }
 }
 
@@ -404,7 +420,7 @@ fn intent(n: u64) -> Intent {
 }
 
 async fn record(journal: &Arc<dyn Journal>, act: Act, n: u64) -> Link {
-    journal.record(NS, act, &[target(n)], &Cause::from("suite")).await.expect("record")
+    journal.record(NS, act, &[target(n)], &Cause::from("suite")).await.expect("record").link
 }
 
 async fn open_in(journal: &Arc<dyn Journal>) -> Vec<Intent> {

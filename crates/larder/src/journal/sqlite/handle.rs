@@ -5,7 +5,7 @@ use super::schema::Fault;
 use super::writer::{Nudge, Request, Work, Writer};
 use crate::journal::limits;
 use crate::sqlite::{DatabaseFile, Slot, Worker};
-use larder_core::port::{BoxFuture, History, Journal, JournalError, Page};
+use larder_core::port::{Appended, BoxFuture, History, Journal, JournalError, Page};
 use larder_core::{Act, Cause, Epoch, Link, Target};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -262,11 +262,11 @@ impl Journal for SqliteJournal {
         act: Act,
         targets: &'a [Target],
         cause: &'a Cause,
-    ) -> BoxFuture<'a, Result<Link, JournalError>> {
+    ) -> BoxFuture<'a, Result<Appended, JournalError>> {
         Box::pin(async move {
             let work =
                 Work::Append { act, targets: limits::encode(targets)?, cause: cause.as_str().to_owned() };
-            self.write(namespace, work).await
+            Ok(Appended { link: self.write(namespace, work).await?, after: None })
         })
     }
 

@@ -1,0 +1,225 @@
+//! The handle: what adapters ask of Redis, and what a person can see of its state.
+
+use super::error::RedisError;
+use super::line::Deadline;
+use super::listen::{Heard, Listener, Station};
+use super::node::Lane;
+use super::options::RedisOptions;
+use super::reply;
+use super::script::Script;
+use super::sentinel::Sentinels;
+use super::servers::Servers;
+use redis::{Cmd, FromRedisValue, Value};
+use std::fmt;
+use std::sync::Arc;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Redis or Valkey: connections that mend themselves, shared by all clones. The last clone's end ends them.
+///
+/// Needs RESP3: Redis 6 or Valkey; on a cluster Redis 7, for sharded channels. Commands are never repeated by themselves,
+/// save when the server said that it did nothing.
+#[derive(Clone)]
+pub struct Redis {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Arc<RedisOptions>,
+    servers: Arc<Servers>,
+    _watch: Option<AbortOnDropHandle<()>>,
+}
+
+/// What a person may want to know of the connections.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RedisStatus {
+    /// Servers known to take writes: one, or a cluster's masters. 0 while a cluster has not answered yet.
+    pub servers: usize,
+    /// How many of them are connected.
+    pub connected: usize,
+    /// Connections made so far to the servers known now.
+    pub connections_made: u64,
+    /// What keeps one of them from being connected, if anything does.
+    pub fault: Option<String>,
+}
+
+impl Redis {
+    /// Connects to what a URL names; see [`RedisOptions::parse`] for its forms. Waits for the first attempt, and no
+    /// longer: a server that is down is no error, since attempts go on in the background for as long as it takes.
+    ///
+    /// # Errors
+    /// [`RedisError::is_unusable`] when the URL cannot be used.
+    pub async fn connect(url: &str) -> Result<Self, RedisError> {
+        Ok(Self::connect_with(RedisOptions::parse(url)?).await)
+    }
+
+    /// [`Redis::connect`] with options.
+    pub async fn connect_with(options: RedisOptions) -> Self {
+        let options = Arc::new(options);
+        let servers = Arc::new(Servers::of(&options));
+        let watch = match &*servers {
+            Servers::One { sentinels: Some(sentinels), .. } => {
+                let watch = follow(Arc::clone(sentinels), Arc::clone(&servers), Arc::clone(&options));
+                Some(AbortOnDropHandle::new(tokio::spawn(watch)))
+            }
+            _ => None,
+        };
+        servers.settle(Deadline::after(options.connect_deadline())).await;
+        Redis { inner: Arc::new(Inner { options, servers, _watch: watch }) }
+    }
+
+    /// How the connections are.
+    pub fn status(&self) -> RedisStatus {
+        let fault = self.inner.servers.fault();
+        let mut status = RedisStatus {
+            servers: 0,
+            connected: 0,
+            connections_made: 0,
+            fault: fault.map(|error| error.to_string()),
+        };
+        self.inner.servers.each_master(|is_up, made, fault| {
+            status.servers += 1;
+            status.connected += usize::from(is_up);
+            status.connections_made += made;
+            status.fault = status.fault.take().or_else(|| fault.map(|error| error.to_string()));
+        });
+        status
+    }
+
+    /// Sends a command to where its key lives, and reads the answer. Dropped, it may still take effect.
+    #[allow(dead_code)]
+    pub(crate) async fn ask<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, RedisError> {
+        reply::read(self.answer(cmd).await?)
+    }
+
+    pub(crate) async fn answer(&self, cmd: &Cmd) -> Result<Value, RedisError> {
+        self.inner.servers.send(cmd, Lane::Ordinary, self.by(Lane::Ordinary)).await
+    }
+
+    /// [`Redis::ask`] over the connections for large values.
+    #[allow(dead_code)]
+    pub(crate) async fn ask_large<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, RedisError> {
+        reply::read(self.inner.servers.send(cmd, Lane::Large, self.by(Lane::Large)).await?)
+    }
+
+    /// Sends commands together, to all the nodes concerned at once. Each has an answer of its own, in order.
+    #[allow(dead_code)]
+    pub(crate) async fn ask_each(&self, cmds: &[Cmd]) -> Vec<Result<Value, RedisError>> {
+        self.inner.servers.send_each(cmds, Lane::Ordinary, self.by(Lane::Ordinary)).await
+    }
+
+    /// [`Redis::ask_each`] over the connections for large values.
+    #[allow(dead_code)]
+    pub(crate) async fn ask_each_large(&self, cmds: &[Cmd]) -> Vec<Result<Value, RedisError>> {
+        self.inner.servers.send_each(cmds, Lane::Large, self.by(Lane::Large)).await
+    }
+
+    /// The answers of all masters to a command without a key.
+    #[allow(dead_code)]
+    pub(crate) async fn ask_all<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<Vec<T>, RedisError> {
+        let answers = self.inner.servers.send_to_all(cmd, self.by(Lane::Ordinary)).await?;
+        answers.into_iter().map(reply::read).collect()
+    }
+
+    /// Runs a script where its first key lives. Sends it whole to a server that does not know it.
+    ///
+    /// # Errors
+    /// An error raised inside of the script is indeterminate: it may have written before.
+    #[allow(dead_code)]
+    pub(crate) async fn run<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+    ) -> Result<T, RedisError> {
+        self.run_on(Lane::Ordinary, script, keys, args).await
+    }
+
+    /// [`Redis::run`] over the connections for large values.
+    #[allow(dead_code)]
+    pub(crate) async fn run_large<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+    ) -> Result<T, RedisError> {
+        self.run_on(Lane::Large, script, keys, args).await
+    }
+
+    async fn run_on<T: FromRedisValue>(
+        &self,
+        lane: Lane,
+        script: &Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+    ) -> Result<T, RedisError> {
+        let by = self.by(lane);
+        let send = async |cmd: Cmd| self.inner.servers.send(&cmd, lane, by).await;
+        let answer = match send(script.by_hash(keys, args)).await {
+            Err(error) if error.code() == Some("NOSCRIPT") => send(script.whole(keys, args)).await,
+            answer => answer,
+        };
+        reply::read(answer.map_err(RedisError::after_script)?)
+    }
+
+    /// Hears what is published on a channel, for as long as the listener lives.
+    #[allow(dead_code)]
+    pub(crate) fn listen(&self, channel: &[u8]) -> Listener {
+        let station = Station::Servers(Arc::clone(&self.inner.servers));
+        Listener::at(station, channel, Arc::clone(&self.inner.options))
+    }
+
+    /// Says something on a channel; to nobody, if nobody listens.
+    #[allow(dead_code)]
+    pub(crate) async fn publish(&self, channel: &[u8], message: &[u8]) -> Result<(), RedisError> {
+        let mut cmd = redis::cmd(self.publishing());
+        cmd.arg(channel).arg(message);
+        self.ask::<u64>(&cmd).await.map(|_| ())
+    }
+
+    /// The command that publishes on channels one can [`Redis::listen`] to, for use in scripts.
+    #[allow(dead_code)]
+    pub(crate) fn publishing(&self) -> &'static str {
+        if self.is_cluster() { "SPUBLISH" } else { "PUBLISH" }
+    }
+
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(*self.inner.servers, Servers::Cluster(_))
+    }
+
+    /// How long an operation may take.
+    #[allow(dead_code)]
+    pub(crate) fn deadline(&self) -> std::time::Duration {
+        self.inner.options.deadline
+    }
+
+    fn by(&self, lane: Lane) -> Deadline {
+        Deadline::after(match lane {
+            Lane::Ordinary => self.inner.options.deadline,
+            Lane::Large => self.inner.options.large_deadline(),
+        })
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("options", &self.inner.options).field("status", &self.status()).finish()
+    }
+}
+
+/// Follows a failover when a Sentinel announces it, without waiting for the old master to refuse.
+async fn follow(sentinels: Arc<Sentinels>, servers: Arc<Servers>, options: Arc<RedisOptions>) {
+    let listener =
+        Listener::at(Station::Sentinels(Arc::clone(&sentinels)), b"+switch-master", Arc::clone(&options));
+    let about = format!("{} ", sentinels.master).into_bytes();
+    loop {
+        // A gap is no reason: whoever was missed is noticed by READONLY, or by the end of the connection.
+        let Heard::Message(message) = listener.heard().await else { continue };
+        if message.starts_with(&about)
+            && let Servers::One { node, .. } = &*servers
+        {
+            tracing::info!("the Sentinels have made another server the master");
+            node.renew();
+        }
+    }
+}

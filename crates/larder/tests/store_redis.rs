@@ -8,7 +8,7 @@ use larder::redis::{Redis, RedisOptions};
 use larder::store::RedisStore;
 use larder::testing::store_suite::StoreBench;
 use larder_rig::{Cluster, Flavour, Sentinel, Server};
-use redis_rig::{STORE_RIGHTS, cluster_url, sentinel_url, start, wait};
+use redis_rig::{STORE_RIGHTS, as_larder, cluster_url, sentinel_url, start, wait};
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -46,8 +46,7 @@ fn tls() -> StoreBench {
 
 fn least_rights() -> StoreBench {
     let server = Server::configure(Flavour::Redis7).user("larder", STORE_RIGHTS).start().unwrap();
-    let url = format!("redis://larder:secret@127.0.0.1:{}", server.port());
-    bench(RedisOptions::parse(&url).unwrap(), server)
+    bench(RedisOptions::parse(&as_larder(&server.url())).unwrap(), server)
 }
 
 /// One at a time on servers that take long to start; empty each time.
@@ -67,18 +66,32 @@ fn cluster() -> StoreBench {
         for slot in [0, 8_000, 16_383] {
             cluster.master(slot).unwrap().ask(&["FLUSHALL"]).unwrap();
         }
-        cluster_url(cluster)
+        as_larder(&cluster_url(cluster))
     };
-    shared(&CLUSTER, || Cluster::start(Flavour::Redis7).unwrap(), empty)
+    shared(
+        &CLUSTER,
+        || {
+            let rights = format!("{STORE_RIGHTS} +cluster|slots +asking");
+            Cluster::arranged(Flavour::Redis7, |setup| setup.user("larder", &rights)).unwrap()
+        },
+        empty,
+    )
 }
 
 fn sentinel() -> StoreBench {
     static SET: OnceLock<Arc<tokio::sync::Mutex<Sentinel>>> = OnceLock::new();
     let empty = |set: &Sentinel| {
         set.master().unwrap().ask(&["FLUSHALL"]).unwrap();
-        sentinel_url(set)
+        as_larder(&sentinel_url(set))
     };
-    shared(&SET, || Sentinel::start(Flavour::Redis7).unwrap(), empty)
+    shared(
+        &SET,
+        || {
+            let rights = format!("{STORE_RIGHTS} +role");
+            Sentinel::arranged(Flavour::Redis7, |setup| setup.user("larder", &rights)).unwrap()
+        },
+        empty,
+    )
 }
 
 mod on_redis_7 {

@@ -21,6 +21,11 @@ pub fn proxy(server: &Server) -> Proxy {
     std::thread::spawn(move || Proxy::start(address)).join().expect("a thread").expect("a proxy")
 }
 
+/// The same URL, as a user.
+pub fn as_larder(url: &str) -> String {
+    url.replacen("://", "://larder:secret@", 1)
+}
+
 pub fn sentinel_url(set: &Sentinel) -> String {
     let hosts: Vec<String> = set.sentinels().iter().map(|server| server.address().to_string()).collect();
     format!("redis+sentinel://{}/{}", hosts.join(","), set.name())

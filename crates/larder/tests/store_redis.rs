@@ -71,7 +71,7 @@ fn cluster() -> StoreBench {
     shared(
         &CLUSTER,
         || {
-            let rights = format!("{STORE_RIGHTS} +cluster|slots +asking");
+            let rights = format!("{STORE_RIGHTS} +cluster|slots +asking +ssubscribe +spublish");
             Cluster::arranged(Flavour::Redis7, |setup| setup.user("larder", &rights)).unwrap()
         },
         empty,

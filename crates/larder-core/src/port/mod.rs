@@ -11,7 +11,7 @@ mod store;
 pub use clock::{Clock, Nanos};
 pub use journal::{History, Journal, JournalError, Page};
 pub use runtime::Runtime;
-pub use store::{Store, StoreError, Stored};
+pub use store::{News, Store, StoreError, Stored, Told, Use};
 
 use std::future::Future;
 use std::pin::Pin;

@@ -7,8 +7,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// The rights of `docs/concepts/redis.md`, for a store alone on a single server.
-pub const STORE_RIGHTS: &str =
-    "on >secret ~larder:* resetchannels -@all +ping +get +mget +set +unlink +dbsize +info";
+pub const STORE_RIGHTS: &str = "on >secret ~larder:* resetchannels &larder:* -@all +ping +get +mget +set +unlink +dbsize +info +subscribe +publish";
 
 /// A flavour of server, or how to get it.
 pub fn start(flavour: Flavour) -> Server {

@@ -1,10 +1,12 @@
 //! The store as its users hold it: the port, on a [`Redis`].
 
+use super::gossip::Gossip;
 use super::layout::{ENTRY, Found, LARGE, LARGE_BYTES, get, is_large, name, put, unlink};
 use crate::redis::{Redis, RedisError, slot};
-use larder_core::port::{BoxFuture, Store, StoreError, Stored};
+use larder_core::port::{BoxFuture, News, Store, StoreError, Stored, Told, Use};
 use redis::{Cmd, Value};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -20,10 +22,13 @@ const KEYS_MAX: usize = 500;
 ///
 /// It is a cache: servers may lose, evict or roll back what it put, and nothing is ever older than the rule allows.
 /// Entries are given their lifetime (`PX`), so servers drop them by themselves. Its keys begin with `larder:`.
+/// Clones are the same store.
+#[derive(Clone)]
 pub struct RedisStore {
     redis: Redis,
-    room: Semaphore,
-    closed: AtomicBool,
+    gossip: Arc<Gossip>,
+    room: Arc<Semaphore>,
+    closed: Arc<AtomicBool>,
 }
 
 impl RedisStore {
@@ -37,10 +42,14 @@ impl RedisStore {
         Ok(Self::new(Redis::connect(url).await?))
     }
 
-    /// A store on connections that a journal, or others, use as well.
+    /// A store on connections that a journal, or others, use as well. Must be called on a runtime of tokio's.
     pub fn new(redis: Redis) -> Self {
-        let room = Semaphore::new(WRITES_BYTES_MAX / UNIT);
-        RedisStore { redis, room, closed: AtomicBool::new(false) }
+        RedisStore {
+            gossip: Arc::new(Gossip::on(&redis)),
+            redis,
+            room: Arc::new(Semaphore::new(WRITES_BYTES_MAX / UNIT)),
+            closed: Arc::new(AtomicBool::new(false)),
+        }
     }
 
     fn open(&self) -> Result<(), StoreError> {
@@ -192,6 +201,14 @@ impl Store for RedisStore {
 
     fn name(&self) -> &'static str {
         "redis"
+    }
+
+    fn tell(&self, of: Use, news: News) {
+        self.gossip.tell(of, news);
+    }
+
+    fn told(&self, of: Use) -> Option<Told> {
+        self.gossip.told(of)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -13,7 +13,7 @@ pub use backplane::Backplane;
 pub use clock::{Clock, Nanos};
 pub use journal::{Appended, History, Journal, JournalError, Page};
 pub use runtime::Runtime;
-pub use store::{Store, StoreError, Stored};
+pub use store::{News, Store, StoreError, Stored, Told, Use};
 
 use std::future::Future;
 use std::pin::Pin;

@@ -2,6 +2,38 @@
 
 use super::{BoxFuture, Source};
 use std::fmt;
+use std::time::Duration;
+
+/// What a store is used for; it may be well for the one and fail at the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// `get_many`.
+    Reads,
+    /// `put_many`, `remove_many`.
+    Writes,
+}
+
+/// What a node has found out about a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It keeps failing; this node leaves it alone for a while.
+    Failing,
+    /// This node is trying it, after a while.
+    Trying,
+    /// It works again.
+    Well,
+}
+
+/// What another node said last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// What it said.
+    pub news: News,
+    /// Which message it was; they count upwards.
+    pub number: u64,
+    /// How long ago it was heard.
+    pub ago: Duration,
+}
 
 /// What a store is asked to keep: an encoded envelope and when it may be dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,6 +77,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// A short name for messages and metrics: `sqlite`, `redis`.
     fn name(&self) -> &'static str;
+
+    /// Tells the other nodes that use this store how it fares with this one. Best effort: it does not wait, and what was
+    /// said may be lost, most of all when the store fails altogether.
+    fn tell(&self, _of: Use, _news: News) {}
+
+    /// What another node said last about this store, if there are others and anything was heard.
+    fn told(&self, _of: Use) -> Option<Told> {
+        None
+    }
 
     /// Finishes what was accepted, then stops background work. Later calls fail.
     fn close(&self) -> BoxFuture<'_, ()> {

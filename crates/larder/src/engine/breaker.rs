@@ -1,47 +1,110 @@
 //! The circuit breaker of a store: after failures in a row it is left alone for a moment, then tried by one caller.
+//!
+//! What other nodes say of the same store makes it more careful or less, and decides nothing: where they fail, one failure
+//! is enough; who is about to try while another does lets that one, once; where it works again, it is tried at once. A
+//! store that nobody can reach carries no news, so each node tries it by itself, at intervals that differ.
 
-use larder_core::port::Nanos;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use larder_core::port::{Nanos, News, Told, Use};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Failures in a row that open the breaker.
 const FAILURES_MAX: u32 = 3;
 /// How long it stays open before one caller may try: doubled with each failed try, up to the most.
 const OPEN_NS: Nanos = 200_000_000;
 const OPEN_NS_MAX: Nanos = 10_000_000_000;
+/// How long what another node said of its failures counts.
+const FAILING_COUNTS: Duration = Duration::from_secs(12);
+/// How long another node's try may take.
+const TRYING_COUNTS: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 pub(crate) struct Breaker {
+    /// What news it is about, if other nodes are to know.
+    shared: Option<Use>,
     failures: AtomicU32,
     /// Open until then; 0 when closed.
     until: AtomicU64,
+    /// Whether another node was let go first since the last failure.
+    yielded: AtomicBool,
+    /// The last message that it heeded, or that was older than the last failure.
+    heard: AtomicU64,
+}
+
+/// Whether an operation may be begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leave {
+    Granted,
+    /// By this caller alone, to find out whether it works again.
+    ToTry,
+    Refused,
 }
 
 impl Breaker {
-    /// Whether an operation may be begun now. While open, says yes to one caller each time the pause has passed.
-    pub(crate) fn allows(&self, now: Nanos) -> bool {
-        let until = self.until.load(Ordering::Relaxed);
-        if until == 0 {
-            return true;
-        }
-        now >= until
-            && self
-                .until
-                .compare_exchange(until, now.saturating_add(OPEN_NS), Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+    /// One that shares what it knows with the other nodes.
+    pub(crate) fn shared(of: Use) -> Self {
+        Breaker { shared: Some(of), ..Breaker::default() }
     }
 
-    /// An operation ended. Operations refused by the breaker are not reported.
-    pub(crate) fn record(&self, succeeded: bool, now: Nanos) {
+    /// What its news is about, if it shares any.
+    pub(crate) fn subject(&self) -> Option<Use> {
+        self.shared
+    }
+
+    /// Whether an operation may be begun now. While open, one caller is let through each time the pause has passed, or
+    /// another node says that it works.
+    pub(crate) fn allows(&self, now: Nanos, told: impl FnOnce() -> Option<Told>) -> Leave {
+        let until = self.until.load(Ordering::Relaxed);
+        if until == 0 {
+            return Leave::Granted;
+        }
+        let told = told();
+        let is_well = told.is_some_and(|told| told.news == News::Well && self.heeds(&told));
+        if now < until && !is_well {
+            return Leave::Refused;
+        }
+        let is_tried = told.is_some_and(|told| told.news == News::Trying && told.ago < TRYING_COUNTS);
+        let yields = is_tried && !is_well && !self.yielded.swap(true, Ordering::Relaxed);
+        let next = now.saturating_add(OPEN_NS);
+        let took = self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if took && !yields { Leave::ToTry } else { Leave::Refused }
+    }
+
+    /// Each message once.
+    fn heeds(&self, told: &Told) -> bool {
+        self.heard.fetch_max(told.number, Ordering::Relaxed) < told.number
+    }
+
+    /// An operation ended. Operations refused by the breaker are not reported. Returns what other nodes should know.
+    /// `jitter`, from 0 to 1, sets nodes apart.
+    pub(crate) fn record(
+        &self,
+        succeeded: bool,
+        now: Nanos,
+        jitter: f64,
+        told: impl FnOnce() -> Option<Told>,
+    ) -> Option<News> {
         if succeeded {
             self.failures.store(0, Ordering::Relaxed);
-            self.until.store(0, Ordering::Relaxed);
-            return;
+            return (self.until.swap(0, Ordering::Relaxed) != 0).then_some(News::Well);
         }
+        let told = told();
+        let others_fail = told.is_some_and(|told| told.news != News::Well && told.ago < FAILING_COUNTS);
+        if let Some(told) = told {
+            self.heard.fetch_max(told.number, Ordering::Relaxed);
+        }
+        let enough = if others_fail { 1 } else { FAILURES_MAX };
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if failures >= FAILURES_MAX {
-            let doublings = (failures - FAILURES_MAX).min(6);
-            self.until.store(now.saturating_add((OPEN_NS << doublings).min(OPEN_NS_MAX)), Ordering::Relaxed);
+        if failures < enough {
+            return None;
         }
+        let doublings = failures.saturating_sub(FAILURES_MAX).min(6);
+        let pause = (OPEN_NS << doublings).min(OPEN_NS_MAX);
+        // Between three quarters of the pause and all of it.
+        let pause = pause - (pause as f64 / 4.0 * jitter.clamp(0.0, 1.0)) as u64;
+        self.yielded.store(false, Ordering::Relaxed);
+        self.until.store(now.saturating_add(pause), Ordering::Relaxed);
+        Some(News::Failing)
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -53,28 +116,98 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    fn told(news: News, number: u64) -> impl Fn() -> Option<Told> {
+        move || Some(Told { news, number, ago: Duration::from_millis(10) })
+    }
+
+    fn nobody() -> Option<Told> {
+        None
+    }
+
+    fn open(breaker: &Breaker, now: Nanos) {
+        for _ in 0..FAILURES_MAX {
+            breaker.record(false, now, 0.0, nobody);
+        }
+        assert!(breaker.is_open());
+    }
+
     #[test]
     fn it_opens_after_failures_in_a_row_lets_one_try_and_closes_on_success() {
         let breaker = Breaker::default();
-        for _ in 0..FAILURES_MAX {
-            assert!(breaker.allows(1));
-            breaker.record(false, 1);
-        }
+        let said: Vec<_> = (0..FAILURES_MAX)
+            .map(|_| {
+                assert_eq!(breaker.allows(1, nobody), Leave::Granted);
+                breaker.record(false, 1, 0.0, nobody)
+            })
+            .collect();
+        assert_eq!(said, [None, None, Some(News::Failing)]);
         assert!(breaker.is_open());
-        assert!(!breaker.allows(OPEN_NS));
-        assert!(breaker.allows(OPEN_NS + 1), "one caller tries");
-        assert!(!breaker.allows(OPEN_NS + 1), "and only one");
-        breaker.record(true, OPEN_NS + 2);
-        assert!(breaker.allows(OPEN_NS + 2) && !breaker.is_open());
+        assert_eq!(breaker.allows(OPEN_NS, nobody), Leave::Refused);
+        assert_eq!(breaker.allows(OPEN_NS + 1, nobody), Leave::ToTry, "one caller tries");
+        assert_eq!(breaker.allows(OPEN_NS + 1, nobody), Leave::Refused, "and only one");
+        assert_eq!(breaker.record(true, OPEN_NS + 2, 0.0, nobody), Some(News::Well));
+        assert_eq!(breaker.allows(OPEN_NS + 2, nobody), Leave::Granted);
+        assert_eq!(breaker.record(true, OPEN_NS + 3, 0.0, nobody), None, "said once");
     }
 
     #[test]
     fn a_success_in_between_starts_the_count_anew() {
         let breaker = Breaker::default();
         for _ in 0..10 {
-            breaker.record(false, 1);
-            breaker.record(true, 1);
+            breaker.record(false, 1, 0.0, nobody);
+            breaker.record(true, 1, 0.0, nobody);
         }
-        assert!(breaker.allows(1));
+        assert_eq!(breaker.allows(1, nobody), Leave::Granted);
+    }
+
+    #[test]
+    fn where_others_fail_one_failure_is_enough_and_none_is_not() {
+        let breaker = Breaker::default();
+        assert_eq!(breaker.allows(1, told(News::Failing, 1)), Leave::Granted, "it works for this node");
+        assert_eq!(breaker.record(false, 1, 0.0, told(News::Failing, 1)), Some(News::Failing));
+        assert!(breaker.is_open());
+    }
+
+    #[test]
+    fn what_was_said_long_ago_does_not_count() {
+        let breaker = Breaker::default();
+        let long_ago = || Some(Told { news: News::Failing, number: 1, ago: FAILING_COUNTS });
+        assert_eq!(breaker.record(false, 1, 0.0, long_ago), None);
+        assert!(!breaker.is_open());
+    }
+
+    #[test]
+    fn who_would_try_while_another_does_lets_it_once() {
+        let breaker = Breaker::default();
+        open(&breaker, 1);
+        let due = OPEN_NS + 1;
+        assert_eq!(breaker.allows(due, told(News::Trying, 5)), Leave::Refused);
+        assert_eq!(breaker.allows(due + OPEN_NS - 1, told(News::Trying, 6)), Leave::Refused, "a pause later");
+        assert_eq!(breaker.allows(due + OPEN_NS, told(News::Trying, 6)), Leave::ToTry, "and no longer");
+    }
+
+    #[test]
+    fn where_it_works_again_one_caller_tries_at_once() {
+        let breaker = Breaker::default();
+        open(&breaker, 1);
+        assert_eq!(breaker.allows(2, told(News::Well, 7)), Leave::ToTry);
+        assert_eq!(breaker.allows(2, told(News::Well, 7)), Leave::Refused, "one caller for one message");
+        breaker.record(false, 3, 0.0, told(News::Well, 8));
+        assert_eq!(breaker.allows(4, told(News::Well, 8)), Leave::Refused, "said before the last failure");
+        assert_eq!(breaker.allows(4, told(News::Well, 9)), Leave::ToTry);
+    }
+
+    #[test]
+    fn nodes_try_at_different_times() {
+        let (early, late) = (Breaker::default(), Breaker::default());
+        for _ in 0..FAILURES_MAX {
+            early.record(false, 0, 1.0, nobody);
+            late.record(false, 0, 0.0, nobody);
+        }
+        let between = OPEN_NS * 7 / 8;
+        assert_eq!(
+            (early.allows(between, nobody), late.allows(between, nobody)),
+            (Leave::ToTry, Leave::Refused)
+        );
     }
 }

@@ -3,13 +3,13 @@
 //! What a store returns is bytes of unknown worth: checked, decoded, located in this node's history, and then
 //! judged like any other entry. Promotion keeps age, expiries and stamp; it never stamps anew.
 
-use super::breaker::Breaker;
+use super::breaker::{Breaker, Leave};
 use super::{Engine, Scope};
 use crate::codec::{Codec, Compression};
 use crate::memory::{Entry, Key, Rest, Value};
 use crate::observe::{Count, StoreCount, StoreSnapshot, StoreStats};
 use larder_core::expiry::{Times, nanos};
-use larder_core::port::{Nanos, Store, StoreError, Stored};
+use larder_core::port::{Nanos, News, Store, StoreError, Stored, Use};
 use larder_core::{Content, Envelope, EnvelopeHead, Limits, Segments, seeded_bug};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,8 +61,8 @@ impl Tier {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Tier {
             store,
-            reads: Breaker::default(),
-            writes: Breaker::default(),
+            reads: Breaker::shared(Use::Reads),
+            writes: Breaker::shared(Use::Writes),
             stats: StoreStats::default(),
             usage: Usage::default(),
         }
@@ -97,9 +97,19 @@ impl Tier {
         breaker: &Breaker,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        if !breaker.allows(engine.time.now()) {
+        let told = || self.store.told(breaker.subject()?);
+        let tell = |news| {
+            if let Some(of) = breaker.subject() {
+                self.store.tell(of, news);
+            }
+        };
+        let leave = breaker.allows(engine.time.now(), told);
+        if leave == Leave::Refused {
             self.stats.add(StoreCount::ShortCircuited, 1);
             return Err(StoreError::refused(format!("{} is left alone after failing", self.name())));
+        }
+        if leave == Leave::ToTry {
+            tell(News::Trying);
         }
         let result = match engine.runtime.timeout(STORE_DEADLINE, operation).await {
             Ok(result) => result,
@@ -108,7 +118,10 @@ impl Tier {
         let was_open = breaker.is_open();
         // What the store refused (too large, too many waiting) it was well enough to refuse.
         let is_well = result.as_ref().map_or_else(StoreError::is_refused, |_| true);
-        breaker.record(is_well, engine.time.now());
+        let jitter = if is_well { 0.0 } else { engine.random() };
+        if let Some(news) = breaker.record(is_well, engine.time.now(), jitter, told) {
+            tell(news);
+        }
         if let Err(error) = &result {
             self.stats.add(StoreCount::Error, 1);
             if !was_open && breaker.is_open() {

@@ -8,14 +8,17 @@
 mod address;
 mod backoff;
 mod cluster;
+mod counter;
 mod dial;
 mod error;
 mod handle;
 mod line;
 mod listen;
+mod lock;
 mod names;
 mod node;
 mod options;
+mod rate;
 mod reply;
 mod script;
 mod sentinel;
@@ -26,7 +29,9 @@ mod tests;
 
 pub use error::RedisError;
 pub use handle::{Redis, RedisStatus};
+pub use lock::Lock;
 pub use options::RedisOptions;
+pub use rate::{Allowance, RateLimit};
 
 #[allow(unused_imports)]
 pub(crate) use self::{

@@ -4,11 +4,13 @@
 //! a future never leaves an adapter broken; whether the operation happened is then unknown.
 
 mod clock;
+mod flights;
 mod journal;
 mod runtime;
 mod store;
 
 pub use clock::{Clock, Nanos};
+pub use flights::{Claim, Claimed, Holder, Left, SharedFlights};
 pub use journal::{History, Journal, JournalError, Page};
 pub use runtime::Runtime;
 pub use store::{News, Store, StoreError, Stored, Told, Use};

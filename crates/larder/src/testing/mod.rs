@@ -10,6 +10,7 @@
 //! ```
 
 mod clock;
+mod fake_flights;
 mod fake_journal;
 mod fake_store;
 mod gate;

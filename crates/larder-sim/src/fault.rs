@@ -29,6 +29,11 @@ pub(crate) enum Fault {
     StoreSplit,
     StoreDamage,
     StoreSwap,
+    /// The store forgets who leads a flight.
+    FlightLost,
+    /// The store grants a flight that another leads.
+    FlightTwice,
+    WakeDrop,
     HintDrop,
     HintDelay,
     HintRepeat,
@@ -46,7 +51,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Fault; 36] = [
+    pub(crate) const ALL: [Fault; 39] = [
         Fault::Overtake,
         Fault::NodePause,
         Fault::NodeCrash,
@@ -69,6 +74,9 @@ impl Fault {
         Fault::StoreSplit,
         Fault::StoreDamage,
         Fault::StoreSwap,
+        Fault::FlightLost,
+        Fault::FlightTwice,
+        Fault::WakeDrop,
         Fault::HintDrop,
         Fault::HintDelay,
         Fault::HintRepeat,

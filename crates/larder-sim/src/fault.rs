@@ -30,6 +30,11 @@ pub(crate) enum Fault {
     StoreSplit,
     StoreDamage,
     StoreSwap,
+    /// The store forgets who leads a flight.
+    FlightLost,
+    /// The store grants a flight that another leads.
+    FlightTwice,
+    WakeDrop,
     HintDrop,
     HintDelay,
     HintRepeat,
@@ -47,7 +52,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Fault; 37] = [
+    pub(crate) const ALL: [Fault; 40] = [
         Fault::Overtake,
         Fault::NodePause,
         Fault::NodeCrash,
@@ -71,6 +76,9 @@ impl Fault {
         Fault::StoreSplit,
         Fault::StoreDamage,
         Fault::StoreSwap,
+        Fault::FlightLost,
+        Fault::FlightTwice,
+        Fault::WakeDrop,
         Fault::HintDrop,
         Fault::HintDelay,
         Fault::HintRepeat,

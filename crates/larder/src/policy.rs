@@ -21,6 +21,7 @@ pub struct Policy {
     pub(crate) compression: Compression,
     pub(crate) value_bytes_max: u64,
     pub(crate) memory_only: bool,
+    pub(crate) own_flights: bool,
     pub(crate) replica_lag: Option<Duration>,
 }
 
@@ -41,6 +42,7 @@ impl Policy {
             compression: Compression::default(),
             value_bytes_max: 16 << 20,
             memory_only: false,
+            own_flights: false,
             replica_lag: None,
         }
     }
@@ -143,6 +145,14 @@ impl Policy {
     #[must_use]
     pub fn memory_only(mut self) -> Self {
         self.memory_only = true;
+        self
+    }
+
+    /// Do not share loads with other nodes. Without this, a node that is about to load a key asks the first store that can
+    /// tell (Redis; SQLite cannot) whether another node is loading it already, and waits for that one.
+    #[must_use]
+    pub fn own_flights(mut self) -> Self {
+        self.own_flights = true;
         self
     }
 

@@ -17,6 +17,7 @@ fn sqlite() -> StoreBench {
 }
 
 mod on_fake {
+    larder::flights_suite!(super::fake);
     larder::store_suite!(super::fake);
 }
 mod on_sqlite {

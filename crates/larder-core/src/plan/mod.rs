@@ -4,7 +4,9 @@
 mod flight;
 mod read;
 mod refresh;
+mod shared;
 
 pub use flight::{FlightPlan, Followed, Joined};
 pub use read::{Finding, LoadEnd, ReadPlan, Serve, Step, Want};
 pub use refresh::{Refresh, RefreshGate};
+pub use shared::{Looked, SharedPlan, SharedStep};

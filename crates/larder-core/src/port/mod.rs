@@ -5,12 +5,14 @@
 
 mod backplane;
 mod clock;
+mod flights;
 mod journal;
 mod runtime;
 mod store;
 
 pub use backplane::Backplane;
 pub use clock::{Clock, Nanos};
+pub use flights::{Claim, Claimed, Holder, Left, SharedFlights};
 pub use journal::{Appended, History, Journal, JournalError, Page};
 pub use runtime::Runtime;
 pub use store::{News, Store, StoreError, Stored, Told, Use};

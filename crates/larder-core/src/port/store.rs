@@ -1,6 +1,6 @@
 //! The store port: a tier below memory. Bytes in, bytes out.
 
-use super::{BoxFuture, Source};
+use super::{BoxFuture, SharedFlights, Source};
 use std::fmt;
 use std::time::Duration;
 
@@ -84,6 +84,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// What another node said last about this store, if there are others and anything was heard.
     fn told(&self, _of: Use) -> Option<Told> {
+        None
+    }
+
+    /// What keeps one key from being loaded by several nodes at once, if nodes share this store and it can.
+    fn flights(&self) -> Option<&dyn SharedFlights> {
         None
     }
 

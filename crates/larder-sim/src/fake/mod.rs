@@ -4,6 +4,7 @@
 //! which is which. The state is one per world; a port is one node's way to it.
 
 mod database;
+mod flights;
 mod journal;
 mod origin;
 mod store;

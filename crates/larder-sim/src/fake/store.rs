@@ -3,10 +3,11 @@
 //! May: lose, evict, delay and repeat writes, go back to any state it had, split in two, answer slowly, wrongly or never,
 //! hand out damaged bytes or those of another key. Never: anything else; what it holds was once written.
 
+use super::flights::Leaders;
 use crate::fault::Fault;
 use crate::sched::{MS, NodeRuntime, SECOND, Time};
 use crate::world::{Service, World};
-use larder_core::port::{BoxFuture, Store, StoreError, Stored};
+use larder_core::port::{BoxFuture, SharedFlights, Store, StoreError, Stored};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64;
@@ -23,6 +24,7 @@ type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 #[derive(Default)]
 pub(crate) struct Payloads {
     halves: [Rows; 2],
+    leaders: [Leaders; 2],
     is_split: bool,
     undo: VecDeque<(Time, Vec<u8>, Option<Vec<u8>>)>,
 }
@@ -45,6 +47,11 @@ impl Payloads {
         }
     }
 
+    /// Who leads which flight, as the half on this side knows it.
+    pub(super) fn leaders(&mut self, side: usize) -> &mut Leaders {
+        &mut self.leaders[if self.is_split { side % 2 } else { 0 }]
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.halves[0].len()
     }
@@ -52,6 +59,7 @@ impl Payloads {
     /// Everything is gone.
     pub(crate) fn wipe(&mut self) {
         self.halves[0].clear();
+        self.leaders[0].forget();
         self.undo.clear();
     }
 
@@ -69,6 +77,7 @@ impl Payloads {
     /// Both halves go on, each for the nodes on its side.
     pub(crate) fn split(&mut self) {
         self.halves[1] = self.halves[0].clone();
+        self.leaders[1] = self.leaders[0].clone();
         self.is_split = true;
         self.undo.clear();
     }
@@ -77,6 +86,7 @@ impl Payloads {
     pub(crate) fn join(&mut self, winner: usize) {
         if winner == 1 {
             self.halves.swap(0, 1);
+            self.leaders.swap(0, 1);
         }
         self.halves[1].clear();
         self.is_split = false;
@@ -114,7 +124,7 @@ fn forget_stamp(envelope: &mut Vec<u8>) {
 
 /// One node's way to the store.
 pub(crate) struct StorePort {
-    world: World,
+    pub(super) world: World,
     rt: NodeRuntime,
 }
 
@@ -123,7 +133,16 @@ impl StorePort {
         StorePort { world: world.clone(), rt: rt.clone() }
     }
 
-    async fn ask(&self) -> Result<(), StoreError> {
+    pub(super) fn side(&self) -> usize {
+        self.rt.node.index()
+    }
+
+    /// The way back of an answer.
+    pub(super) async fn answer(&self) -> Result<(), StoreError> {
+        self.world.travel(&self.rt, Service::Store).await.map_err(|e| StoreError::new("cut off", e))
+    }
+
+    pub(super) async fn ask(&self) -> Result<(), StoreError> {
         let world = &self.world;
         world.travel(&self.rt, Service::Store).await.map_err(|e| StoreError::new("cut off", e))?;
         if world.strikes(Fault::StoreError, 0.02) {
@@ -184,7 +203,7 @@ impl Store for StorePort {
         Box::pin(async move {
             self.ask().await?;
             let rows = keys.iter().map(|key| self.get(key)).collect();
-            self.world.travel(&self.rt, Service::Store).await.map_err(|e| StoreError::new("cut off", e))?;
+            self.answer().await?;
             Ok(rows)
         })
     }
@@ -214,6 +233,10 @@ impl Store for StorePort {
             self.ask().await?;
             Ok((self.world.payloads().len() as u64, 0))
         })
+    }
+
+    fn flights(&self) -> Option<&dyn SharedFlights> {
+        Some(self)
     }
 
     fn name(&self) -> &'static str {

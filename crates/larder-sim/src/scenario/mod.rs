@@ -7,6 +7,7 @@ mod clocks;
 mod databases;
 mod journals;
 mod loads;
+mod nodes;
 mod readers;
 mod stage;
 mod stores;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> Vec<&'static Scenario> {
     let chapters = [
         readers::STORIES,
         loads::STORIES,
+        nodes::STORIES,
         stores::STORIES,
         journals::STORIES,
         databases::STORIES,

@@ -5,6 +5,7 @@ use super::flights::{Driven, Flight};
 use super::load::Landing;
 use super::nested::LoadState;
 use super::read::{Fallback, Next, Seen};
+use super::shared::{self, Due, Led};
 use super::{Answer, Engine, Scope};
 use crate::error::{Error, LoadError};
 use crate::memory::{Entry, Key};
@@ -33,6 +34,13 @@ type Slot = Option<Result<Option<Served>, Error>>;
 enum Waiting {
     Own,
     Other(Arc<Flight>),
+}
+
+/// The flights that a batch runs.
+struct OwnFlights {
+    landing: Landing,
+    previous: Vec<Option<Arc<Entry>>>,
+    loader: BatchLoader,
 }
 
 impl Engine {
@@ -172,7 +180,11 @@ impl Engine {
         }
         for (at, waiting) in waiting {
             let (landed, source) = match waiting {
-                Waiting::Own => (self.own_landed(flights.get(&at)).await, Source::Loader),
+                Waiting::Own => {
+                    let flight = flights.get(&at);
+                    let source = flight.map_or(Source::Loader, |flight| flight.source());
+                    (self.own_landed(flight).await, source)
+                }
                 Waiting::Other(flight) => {
                     let following = self.follow_or_load(scope, &keys[at], &seen[at], flight, &loader);
                     let landed = match deadline.filter(|_| seen[at].fallback.is_some()) {
@@ -263,45 +275,80 @@ impl Engine {
         let (engine, scope) = (self.clone(), scope.clone());
         let stats = scope.stats.clone();
         let carried = flights.into_iter().map(|(_, flight)| flight).collect();
+        let may_wait = shared::may_wait();
         let work = async move {
-            let keys = landing.flights().iter().map(|(key, _)| key.clone()).collect();
-            let source = scope.source.identity();
-            let state = LoadState::new(engine.identity(), scope.tenant_path.clone(), source, keys);
-            let begin = |born, at| landing.flights().iter().for_each(|(_, flight)| flight.begin(born, at));
-            let given = previous.clone();
-            let loaded = engine.run_loader(&scope, state.clone(), begin, |state| loader(state, given)).await;
-            let loaded = match loaded {
-                Ok((_, answers)) if seeded_bug!("stamp_after_load_batch") => {
-                    Ok((engine.fences.birth(), answers))
-                }
-                loaded => loaded,
+            let batch = OwnFlights { landing, previous, loader };
+            let all = 0..batch.landing.flights().len();
+            let Some(mut shared) = engine.share(&scope, batch.landing.flights(), may_wait) else {
+                return engine.load_flights(&scope, &batch, all.map(|at| (at, None)).collect()).await;
             };
-            engine.land_many(&scope, &landing, &state, &previous, loaded);
+            // What nobody else loads first; what other nodes bring, or leave to be loaded, as it comes.
+            loop {
+                shared.advance(&engine, &scope, batch.landing.flights()).await;
+                let mut due = Vec::new();
+                for key in shared.due(&scope) {
+                    match key {
+                        Due::Serve(at, entry) => engine.land_found(&scope, &batch.landing, at, entry),
+                        Due::Load(at, led) => due.push((at, led)),
+                    }
+                }
+                if !due.is_empty() {
+                    engine.load_flights(&scope, &batch, due).await;
+                }
+                if shared.is_done() {
+                    return;
+                }
+                shared.wait(&engine).await;
+            }
         };
         self.driven(stats, carried, Box::pin(work))
+    }
+
+    /// Calls the loader for the flights at these places, leading those that are led, and lands them.
+    async fn load_flights(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        batch: &OwnFlights,
+        due: Vec<(usize, Option<Led>)>,
+    ) {
+        let (places, led): (Vec<usize>, Vec<Option<Led>>) = due.into_iter().unzip();
+        let flights = || places.iter().map(|at| &batch.landing.flights()[*at]);
+        let keys = flights().map(|(key, _)| key.clone()).collect();
+        let source = scope.source.identity();
+        let state = LoadState::new(self.identity(), scope.tenant_path.clone(), source, keys);
+        let begin = |born, at| flights().for_each(|(_, flight)| flight.begin(born, at));
+        let previous = places.iter().map(|at| batch.previous[*at].clone()).collect();
+        let load = self.run_loader(scope, state.clone(), begin, |state| (batch.loader)(state, previous));
+        let loaded = match self.while_leading(led.iter().flatten(), load).await {
+            Ok((_, answers)) if seeded_bug!("stamp_after_load_batch") => Ok((self.fences.birth(), answers)),
+            loaded => loaded,
+        };
+        self.land_many(scope, batch, &state, loaded, places.into_iter().zip(led));
     }
 
     fn land_many(
         self: &Arc<Self>,
         scope: &Arc<Scope>,
-        landing: &Landing,
+        batch: &OwnFlights,
         state: &LoadState,
-        previous: &[Option<Arc<Entry>>],
         loaded: Result<(Option<larder_core::Birth>, BatchAnswers), Error>,
+        places: impl Iterator<Item = (usize, Option<Led>)>,
     ) {
+        let OwnFlights { landing, previous, .. } = batch;
         let (born, mut answers) = match loaded {
             Ok((born, answers)) => (born, Ok(answers)),
             Err(error) => (None, Err(error)),
         };
-        for (at, (key, _)) in landing.flights().iter().enumerate() {
+        for (asked, (at, led)) in places.enumerate() {
+            let key = &landing.flights()[at].0;
             let composed = match &mut answers {
                 Ok(answers) => {
-                    let answer = answers.remove(&at).unwrap_or(Answer::Absent);
-                    self.compose(scope, key, born, &mut state.gathered(at), answer, previous[at].as_ref())
+                    let answer = answers.remove(&asked).unwrap_or(Answer::Absent);
+                    self.compose(scope, key, born, &mut state.gathered(asked), answer, previous[at].as_ref())
                 }
                 Err(error) => Err(error.clone()),
             };
-            self.land(scope, landing, at, previous[at].as_ref(), composed);
+            self.land(scope, landing, at, previous[at].as_ref(), composed, led);
         }
     }
 }

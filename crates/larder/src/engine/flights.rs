@@ -5,11 +5,12 @@
 
 use crate::error::Error;
 use crate::memory::{Carried, Entry, Key};
+use crate::outcome::Source;
 use larder_core::Birth;
 use larder_core::plan::FlightPlan;
-use larder_core::port::Nanos;
+use larder_core::port::{Holder, Nanos};
 use larder_core::seeded_bug;
-use larder_core::sync::{AtomicBool, Mutex, MutexGuard, OnceLock};
+use larder_core::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, OnceLock};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -38,6 +39,12 @@ pub(crate) struct Flight {
     plan: Mutex<FlightPlan>,
     /// Set when the loader begins; a flight that still waits for its turn has none and is never too old.
     began: OnceLock<Began>,
+    /// The birth, in local numbers, of the load of another node that this one waits for; 0 when it waits for none.
+    awaits: AtomicU64,
+    /// The load's name among nodes, once it has one.
+    holder: OnceLock<Holder>,
+    /// That of the flight whose place it took.
+    displaced: Option<Holder>,
     /// The key was expired while the flight ran: what it brings is expired too.
     expired: AtomicBool,
     landed: OnceLock<Landed>,
@@ -45,10 +52,13 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    fn new() -> Arc<Self> {
+    fn new(displaced: Option<Holder>) -> Arc<Self> {
         Arc::new(Flight {
             plan: Mutex::default(),
             began: OnceLock::new(),
+            awaits: AtomicU64::new(0),
+            holder: OnceLock::new(),
+            displaced,
             expired: AtomicBool::new(false),
             landed: OnceLock::new(),
             ended: Notify::new(),
@@ -68,8 +78,28 @@ impl Flight {
         self.began.get().copied()
     }
 
+    /// The load's name among nodes, and that of the load of this process that it no longer counts.
+    pub(crate) fn named(&self, draw: impl FnOnce() -> Holder) -> (Holder, Option<Holder>) {
+        (*self.holder.get_or_init(draw), self.displaced)
+    }
+
+    /// It waits for a load of another node that was born so; `None`: for none, or nobody here can tell how.
+    pub(crate) fn awaits(&self, local: Option<u64>) {
+        self.awaits.store(local.unwrap_or(0), Ordering::SeqCst);
+    }
+
+    /// How the load of another node was born that this one waits for.
+    pub(crate) fn awaited(&self) -> Option<u64> {
+        Some(self.awaits.load(Ordering::SeqCst)).filter(|local| *local != 0)
+    }
+
     pub(crate) fn is_expired(&self) -> bool {
         self.expired.load(Ordering::SeqCst)
+    }
+
+    /// What this flight is to the reader that ran it: its loader, unless another node had loaded the key.
+    pub(crate) fn source(&self) -> Source {
+        if self.began.get().is_some() { Source::Loader } else { Source::Flight }
     }
 
     /// Ends the flight and wakes everybody. The first end counts.
@@ -125,7 +155,8 @@ impl Flights {
         {
             return (flight.clone(), false);
         }
-        let flight = Flight::new();
+        let displaced = shard.get(key).and_then(|flight| flight.holder.get().copied());
+        let flight = Flight::new(displaced);
         shard.insert(key.clone(), flight.clone());
         (flight, true)
     }
@@ -145,7 +176,7 @@ impl Flights {
 
     /// A flight that nobody else can find: for a load inside a load of the same key.
     pub(crate) fn alone() -> Arc<Flight> {
-        Flight::new()
+        Flight::new(None)
     }
 
     /// Takes a flight off the table, if it is still the key's.

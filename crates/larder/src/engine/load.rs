@@ -2,10 +2,12 @@
 
 use super::flights::{Driven, Flight, Landed, Work};
 use super::nested::{self, Gathered, LoadState};
+use super::shared::{self, Due, Led};
 use super::{Engine, Scope};
 use crate::error::{Error, LoadError};
 use crate::memory::{Entry, Key, Value};
 use crate::observe::{Count, RegionStats};
+use larder_core::port::Left;
 use larder_core::{Birth, seeded_bug};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -45,11 +47,39 @@ impl Engine {
         let landing = Landing::new(self, [(key.clone(), flight.clone())]);
         let carried = vec![flight.clone()];
         let stats = scope.stats.clone();
+        let may_wait = shared::may_wait();
         let work = async move {
-            let composed = engine.fly(&scope, &key, &flight, previous.as_ref(), loader).await;
-            engine.land(&scope, &landing, 0, previous.as_ref(), composed);
+            let led = match engine.clear(&scope, &landing, may_wait).await {
+                Due::Serve(_, entry) => return engine.land_found(&scope, &landing, 0, entry),
+                Due::Load(_, led) => led,
+            };
+            let load = engine.fly(&scope, &key, &flight, previous.as_ref(), loader);
+            let composed = engine.while_leading(&led, load).await;
+            engine.land(&scope, &landing, 0, previous.as_ref(), composed, led);
         };
         self.driven(stats, carried, Box::pin(work))
+    }
+
+    /// Whether the one flight of this landing is to be loaded, after waiting for another node that loads it.
+    async fn clear(self: &Arc<Self>, scope: &Scope, landing: &Landing, may_wait: bool) -> Due {
+        let Some(mut shared) = self.share(scope, landing.flights(), may_wait) else {
+            return Due::Load(0, None);
+        };
+        loop {
+            shared.advance(self, scope, landing.flights()).await;
+            match shared.due(scope).pop() {
+                Some(due) => return due,
+                None if shared.is_done() => return Due::Load(0, None),
+                None => shared.wait(self).await,
+            }
+        }
+    }
+
+    /// Ends one flight with what another node's load brought.
+    pub(super) fn land_found(&self, scope: &Scope, landing: &Landing, at: usize, entry: Arc<Entry>) {
+        let (key, flight) = &landing.flights[at];
+        self.keep_landed(scope, key, flight, &entry);
+        landing.land(at, Ok(entry));
     }
 
     /// The work that carries these flights: run by whoever polls it, and in the background once they stop.
@@ -79,6 +109,7 @@ impl Engine {
         at: usize,
         previous: Option<&Arc<Entry>>,
         composed: Result<(Arc<Entry>, bool), Error>,
+        led: Option<Led>,
     ) {
         let (key, flight) = &landing.flights[at];
         let mut stored = None;
@@ -88,9 +119,11 @@ impl Engine {
             (Err(_), Some(previous)) => previous.gate.failed(self.time.now(), &scope.policy.expiry),
             (Err(_), None) => {}
         }
+        let overtaken = matches!(composed, Ok((_, true)));
         landing.land(at, composed.map(|(entry, _)| entry));
-        if let Some(entry) = stored {
-            self.store_later(scope, key, &entry);
+        match stored {
+            Some(entry) => self.store_later(scope, key, &entry, led),
+            None => self.leave_later(led, if overtaken { Left::Landed } else { Left::Empty }),
         }
     }
 

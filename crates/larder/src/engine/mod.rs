@@ -18,6 +18,7 @@ mod read;
 mod replica;
 mod scope;
 mod session;
+mod shared;
 mod tiers;
 mod wait;
 

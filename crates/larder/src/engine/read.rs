@@ -313,7 +313,7 @@ impl Engine {
             }
             let Some(loader) = loader.take() else { return Err(Error::abandoned()) };
             let driven = self.lead(scope, key.clone(), flight.clone(), seen.previous.clone(), loader);
-            return self.drive(driven, &flight).await.map(|entry| (entry, Source::Loader));
+            return self.drive(driven, &flight).await.map(|entry| (entry, flight.source()));
         }
     }
 
@@ -336,7 +336,7 @@ impl Engine {
             }
             let verdict = match flight.began().map(|began| began.born) {
                 None if holds_place => return false,
-                None => Verdict::Fresh,
+                None => flight.awaited().map_or(Verdict::Fresh, |local| self.judge_birth(scope, key, local)),
                 // Begun before any history was adopted: of no use to whoever comes later, but if each of those began
                 // a load at once, there would be as many loads as readers. They wait, and then load together.
                 Some(None) => Verdict::Unconfirmed,
@@ -347,7 +347,7 @@ impl Engine {
     }
 
     /// What the rule says of a load of this key born so, as far as its dependencies are known before it ends.
-    fn judge_birth(&self, scope: &Scope, key: &Key, local: u64) -> Verdict {
+    pub(super) fn judge_birth(&self, scope: &Scope, key: &Key, local: u64) -> Verdict {
         let dependencies = self.fences.dependencies(&scope.path_of(key), &[], &[]);
         // Called under the lock of the flights.
         interleave::locked(|| {
@@ -364,8 +364,7 @@ impl Engine {
         flight: &Arc<Flight>,
     ) -> Option<Result<Arc<Entry>, Error>> {
         // As long as its own deadlines can take. A reader that neither polls nor drops its read stops those too.
-        let patience = scope.policy.hard_timeout.saturating_add(scope.source.queue_deadline());
-        let Ok(landed) = self.runtime.timeout(patience, flight.landed()).await else {
+        let Ok(landed) = self.runtime.timeout(self.flight_lasts(scope), flight.landed()).await else {
             self.flights.remove(key, flight);
             return None;
         };

@@ -4,12 +4,15 @@
 //! judged like any other entry. Promotion keeps age, expiries and stamp; it never stamps anew.
 
 use super::breaker::{Breaker, Leave};
+use super::shared::{Leaving, Led};
 use super::{Engine, Scope};
 use crate::codec::{Codec, Compression};
 use crate::memory::{Entry, Key, Rest, Value};
 use crate::observe::{Count, StoreCount, StoreSnapshot, StoreStats};
 use larder_core::expiry::{Times, nanos};
-use larder_core::port::{Nanos, News, Store, StoreError, Stored, Use};
+use larder_core::port::{
+    BoxFuture, Claim, Claimed, Holder, Left, Nanos, News, Store, StoreError, Stored, Use,
+};
 use larder_core::{Content, Envelope, EnvelopeHead, Limits, Segments, seeded_bug};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +21,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 /// How long one operation of a store may take.
 const STORE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a load waits to hear whether another node is loading the same. It may take longer than that to load, or not.
+const CLAIM_DEADLINE: Duration = Duration::from_millis(250);
 const MS: Nanos = 1_000_000;
 
 /// Whose turn it is to write a key to the stores: a store may carry out two writes of one key in any order.
@@ -42,6 +47,8 @@ pub(crate) struct Tier {
     /// A store that takes no writes may still answer reads, and the other way round.
     reads: Breaker,
     writes: Breaker,
+    /// Who loads what among nodes: without it each node loads for itself.
+    claims: Breaker,
     stats: StoreStats,
     usage: Usage,
 }
@@ -63,6 +70,7 @@ impl Tier {
             store,
             reads: Breaker::shared(Use::Reads),
             writes: Breaker::shared(Use::Writes),
+            claims: Breaker::default(),
             stats: StoreStats::default(),
             usage: Usage::default(),
         }
@@ -90,11 +98,51 @@ impl Tier {
         self.store.close().await;
     }
 
+    /// Whether nodes share flights at this store.
+    pub(super) fn shares_flights(&self) -> bool {
+        self.store.flights().is_some()
+    }
+
+    /// Whether it answers reads; only then is it worth asking who loads.
+    pub(super) fn is_well(&self) -> bool {
+        !self.reads.is_open()
+    }
+
+    /// See [`SharedFlights::claim_many`](larder_core::port::SharedFlights::claim_many).
+    pub(super) async fn claim(
+        &self,
+        engine: &Engine,
+        claims: &[Claim],
+        lasts: Duration,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let Some(flights) = self.store.flights() else { return Ok(Vec::new()) };
+        self.run(engine, &self.claims, CLAIM_DEADLINE, flights.claim_many(claims, lasts)).await
+    }
+
+    /// See [`SharedFlights::leave_many`](larder_core::port::SharedFlights::leave_many). What is not left ends by itself.
+    pub(super) async fn leave(
+        &self,
+        engine: &Engine,
+        led: &[(Vec<u8>, Holder)],
+        left: Left,
+        remembered: Duration,
+    ) {
+        let Some(flights) = self.store.flights() else { return };
+        let leave = flights.leave_many(led, left, remembered);
+        let _ = self.run(engine, &self.claims, STORE_DEADLINE, leave).await;
+    }
+
+    /// See [`SharedFlights::watch`](larder_core::port::SharedFlights::watch).
+    pub(super) fn watch(&self, key: &[u8]) -> Option<BoxFuture<'static, ()>> {
+        self.store.flights().map(|flights| flights.watch(key))
+    }
+
     /// Runs one operation, unless the store has been failing.
     async fn run<T>(
         &self,
         engine: &Engine,
         breaker: &Breaker,
+        deadline: Duration,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let told = || self.store.told(breaker.subject()?);
@@ -111,9 +159,11 @@ impl Tier {
         if leave == Leave::ToTry {
             tell(News::Trying);
         }
-        let result = match engine.runtime.timeout(STORE_DEADLINE, operation).await {
+        let result = match engine.runtime.timeout(deadline, operation).await {
             Ok(result) => result,
-            Err(late) => Err(StoreError::new(format!("{}: no answer within 2 s", self.name()), late)),
+            Err(late) => {
+                Err(StoreError::new(format!("{}: no answer within {deadline:?}", self.name()), late))
+            }
         };
         let was_open = breaker.is_open();
         // What the store refused (too large, too many waiting) it was well enough to refuse.
@@ -175,7 +225,7 @@ impl Engine {
         let names: Vec<Vec<u8>> = keys.iter().map(|key| self.store_key(scope, key)).collect();
         let began = self.time.now();
         tier.stats.add(StoreCount::Get, names.len() as u64);
-        let rows = tier.run(self, &tier.reads, tier.store.get_many(&names)).await?;
+        let rows = tier.run(self, &tier.reads, STORE_DEADLINE, tier.store.get_many(&names)).await?;
         tier.stats.gets.record(Duration::from_nanos(self.time.now().saturating_sub(began)));
         let found = rows.iter().flatten().count();
         tier.stats.add(StoreCount::Found, found as u64);
@@ -255,18 +305,34 @@ impl Engine {
 
     /// Writes an entry to all stores in the background. Entries that cannot be stored, or do not fit into the
     /// queue, are not: a miss later.
-    pub(crate) fn store_later(self: &Arc<Self>, scope: &Arc<Scope>, key: &Key, entry: &Arc<Entry>) {
+    ///
+    /// Leaves the flight after that, if the load led one: whoever it wakes looks there.
+    pub(crate) fn store_later(
+        self: &Arc<Self>,
+        scope: &Arc<Scope>,
+        key: &Key,
+        entry: &Arc<Entry>,
+        led: Option<Led>,
+    ) {
         if self.stores_of(scope) == 0 || entry.unnamable {
-            return;
+            return self.leave_later(led, Left::Empty);
         }
+        let led = if seeded_bug!("woken_before_stored") {
+            self.leave_later(led, Left::Landed);
+            None
+        } else {
+            led
+        };
+        let leaving = Leaving::new(self, led);
         let (engine, scope, key, entry) = (self.clone(), scope.clone(), key.clone(), entry.clone());
         self.write_later(async move {
             // Memory may hold another by now: expired by the application, or loaded since. That one is written too.
             let replaced = |there: Arc<Entry>| !Arc::ptr_eq(&there, &entry);
             if engine.memory.peek(&key).is_some_and(replaced) && engine.is_superseded(&key, &entry) {
-                return;
+                return leaving.leave(Left::Landed).await;
             }
-            let _ = engine.store_now(&scope, &key, &*entry).await;
+            let is_stored = engine.store_now(&scope, &key, &*entry).await.unwrap_or(false);
+            leaving.leave(if is_stored { Left::Landed } else { Left::Empty }).await;
         });
     }
 
@@ -292,17 +358,22 @@ impl Engine {
         });
     }
 
-    /// Writes an entry to all stores; the first error, if any, after all were tried.
-    pub(crate) async fn store_now(&self, scope: &Scope, key: &Key, entry: &Entry) -> Result<(), StoreError> {
-        let Some(stored) = self.envelop(scope, key, entry) else { return Ok(()) };
+    /// Writes an entry to all stores; the first error, if any, after all were tried. `false` when it cannot be stored.
+    pub(crate) async fn store_now(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        entry: &Entry,
+    ) -> Result<bool, StoreError> {
+        let Some(stored) = self.envelop(scope, key, entry) else { return Ok(false) };
         let _turn = self.store_turns.of(key).await;
         let mut result = Ok(());
         for tier in &self.tiers {
             tier.stats.add(StoreCount::Put, 1);
-            result =
-                result.and(tier.run(self, &tier.writes, tier.store.put_many(vec![stored.clone()])).await);
+            let put = tier.store.put_many(vec![stored.clone()]);
+            result = result.and(tier.run(self, &tier.writes, STORE_DEADLINE, put).await);
         }
-        result
+        result.map(|()| true)
     }
 
     fn envelop(&self, scope: &Scope, key: &Key, entry: &Entry) -> Option<Stored> {
@@ -347,13 +418,14 @@ impl Engine {
         let _turn = self.store_turns.of(key).await;
         let mut result = Ok(());
         for tier in &self.tiers {
-            result = result.and(tier.run(self, &tier.writes, tier.store.remove_many(&names)).await);
+            let remove = tier.store.remove_many(&names);
+            result = result.and(tier.run(self, &tier.writes, STORE_DEADLINE, remove).await);
         }
         result
     }
 
     /// The key in stores: the namespace, then the path.
-    fn store_key(&self, scope: &Scope, key: &Key) -> Vec<u8> {
+    pub(super) fn store_key(&self, scope: &Scope, key: &Key) -> Vec<u8> {
         let namespace = Segments::builder().with(&*self.namespace).finish();
         [namespace.as_bytes(), scope.path_of(key).as_bytes()].concat()
     }

@@ -77,6 +77,10 @@ counters! {
         LoadOverloaded => loads_overloaded,
         #[doc = "Reads that followed a load another reader had begun."]
         Followed => flights_joined,
+        #[doc = "Loads put off because another node was loading the key."]
+        LoadAwaited => loads_awaited,
+        #[doc = "Loads not begun because another node had just loaded the key."]
+        LoadSpared => loads_spared,
         #[doc = "Loads begun in the background: stale-while-revalidate and refresh-ahead."]
         Refresh => refreshes,
         #[doc = "Loads that went on in the background after their reader left or would wait no longer."]

@@ -162,6 +162,31 @@ impl Redis {
         reply::read(answer.map_err(RedisError::after_script)?)
     }
 
+    /// [`Redis::run`], once for each of these keys with its arguments: together, each with an answer of its own.
+    pub(crate) async fn run_each(
+        &self,
+        script: &Script,
+        calls: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
+    ) -> Vec<Result<Value, RedisError>> {
+        let cmd = |(key, args): &(Vec<u8>, Vec<Vec<u8>>), whole: bool| {
+            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            if whole { script.whole(&[key], &args) } else { script.by_hash(&[key], &args) }
+        };
+        let cmds: Vec<Cmd> = calls.iter().map(|call| cmd(call, false)).collect();
+        let mut answers = self.ask_each(&cmds).await;
+        let unknown = |answer: &Result<Value, RedisError>| {
+            answer.as_ref().is_err_and(|error| error.code() == Some("NOSCRIPT"))
+        };
+        let again: Vec<usize> = (0..calls.len()).filter(|at| unknown(&answers[*at])).collect();
+        if !again.is_empty() {
+            let cmds: Vec<Cmd> = again.iter().map(|at| cmd(&calls[*at], true)).collect();
+            for (at, answer) in again.into_iter().zip(self.ask_each(&cmds).await) {
+                answers[at] = answer;
+            }
+        }
+        answers.into_iter().map(|answer| answer.map_err(RedisError::after_script)).collect()
+    }
+
     /// Hears what is published on a channel, for as long as the listener lives.
     #[allow(dead_code)]
     pub(crate) fn listen(&self, channel: &[u8]) -> Listener {

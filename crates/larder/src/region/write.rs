@@ -89,7 +89,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         let (entry, keep) = engine.entry(&self.scope, &key, born, &gathered, value);
         // What is dead on arrival would only take the place of something better in a store.
         if keep && engine.keep(&self.scope, &key, &entry) {
-            engine.store_later(&self.scope, &key, &entry);
+            engine.store_later(&self.scope, &key, &entry, None);
         }
     }
 

@@ -1,13 +1,16 @@
 //! A store in memory that does whatever the port allows a store to do, on command.
 //!
 //! It may lose entries, go back to an earlier state, hand out one key's bytes under another, damage bytes, fail,
-//! and answer late. It never expires anything by itself, and has no size cap.
+//! and answer late. It never expires anything by itself, and has no size cap. It knows who leads which flight, unless
+//! told to forget, to grant a flight to everybody, or to wake nobody; leads lapse by tokio's time.
 
+use super::fake_flights::FakeFlights;
 use super::gate::{Gate, Hold};
-use larder_core::port::{BoxFuture, Store, StoreError, Stored};
+use larder_core::port::{BoxFuture, Claim, Claimed, Holder, Left, SharedFlights, Store, StoreError, Stored};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 type Entries = BTreeMap<Vec<u8>, Stored>;
 
@@ -24,6 +27,8 @@ struct Shared {
     closed: AtomicBool,
     gets_gate: Gate,
     puts_gate: Gate,
+    claims_gate: Gate,
+    flights: Mutex<FakeFlights>,
     calls: Mutex<StoreCalls>,
 }
 
@@ -44,6 +49,10 @@ pub struct StoreCalls {
     pub entries_put: u64,
     /// [`Store::remove_many`].
     pub removes: u64,
+    /// [`SharedFlights::claim_many`].
+    pub claims: u64,
+    /// [`SharedFlights::leave_many`].
+    pub leaves: u64,
 }
 
 impl FakeStore {
@@ -57,6 +66,8 @@ impl FakeStore {
                 closed: AtomicBool::new(false),
                 gets_gate: Gate::open(),
                 puts_gate: Gate::open(),
+                claims_gate: Gate::open(),
+                flights: Mutex::default(),
                 calls: Mutex::default(),
             }),
         }
@@ -121,7 +132,7 @@ impl FakeStore {
         self.shared.failing.store(failing, Ordering::SeqCst);
     }
 
-    /// The next `calls` fail and change nothing.
+    /// The next `calls` that get, put or remove fail and change nothing.
     pub fn fail_next(&self, calls: u64) {
         self.shared.failing_calls.store(calls, Ordering::SeqCst);
     }
@@ -134,6 +145,40 @@ impl FakeStore {
     /// `put_many` and `remove_many` wait, before they change anything, until the hold is dropped.
     pub fn hold_puts(&self) -> Hold {
         self.shared.puts_gate.hold()
+    }
+
+    /// Claims of flights wait, before they are decided, until the hold is dropped.
+    pub fn hold_claims(&self) -> Hold {
+        self.shared.claims_gate.hold()
+    }
+
+    /// Forgets who leads which flight. Whoever waits is not told.
+    pub fn forget_flights(&self) {
+        self.flights_known().forget();
+    }
+
+    /// While set, whoever claims a flight leads it.
+    pub fn set_grants_to_all(&self, grants: bool) {
+        self.flights_known().grants_to_all = grants;
+    }
+
+    /// While set, the end of a flight wakes nobody.
+    pub fn set_drops_wakes(&self, drops: bool) {
+        self.flights_known().drops_wakes = drops;
+    }
+
+    /// How many flights are led now.
+    pub fn flights_led(&self) -> usize {
+        self.flights_known().led()
+    }
+
+    /// How many flights somebody listens for the end of.
+    pub fn flights_watched(&self) -> usize {
+        self.flights_known().watched()
+    }
+
+    fn flights_known(&self) -> MutexGuard<'_, FakeFlights> {
+        self.shared.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How often it was called.
@@ -157,15 +202,22 @@ impl FakeStore {
     }
 
     fn usable(&self) -> Result<(), StoreError> {
-        self.open()?;
+        self.reachable()?;
         let countdown = |n: u64| n.checked_sub(1);
-        let failing =
-            self.shared.failing_calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, countdown).is_ok();
-        if failing || self.shared.failing.load(Ordering::SeqCst) {
-            return Err(StoreError::new("a fault for tests", std::io::Error::other("fault")));
+        match self.shared.failing_calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, countdown) {
+            Ok(_) => Err(fault()),
+            Err(_) => Ok(()),
         }
-        Ok(())
     }
+
+    fn reachable(&self) -> Result<(), StoreError> {
+        self.open()?;
+        if self.shared.failing.load(Ordering::SeqCst) { Err(fault()) } else { Ok(()) }
+    }
+}
+
+fn fault() -> StoreError {
+    StoreError::new("a fault for tests", std::io::Error::other("fault"))
 }
 
 impl Default for FakeStore {
@@ -231,8 +283,47 @@ impl Store for FakeStore {
         "fake"
     }
 
+    fn flights(&self) -> Option<&dyn SharedFlights> {
+        Some(self)
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         self.shared.closed.store(true, Ordering::SeqCst);
         Box::pin(std::future::ready(()))
+    }
+}
+
+impl SharedFlights for FakeStore {
+    fn claim_many<'a>(
+        &'a self,
+        claims: &'a [Claim],
+        lasts: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Claimed>, StoreError>> {
+        Box::pin(async move {
+            self.count(|calls| calls.claims += 1);
+            self.shared.claims_gate.pass().await;
+            self.reachable()?;
+            let mut flights = self.flights_known();
+            Ok(claims.iter().map(|claim| flights.claim(claim, lasts)).collect())
+        })
+    }
+
+    fn leave_many<'a>(
+        &'a self,
+        left_flights: &'a [(Vec<u8>, Holder)],
+        left: Left,
+        remembered: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.count(|calls| calls.leaves += 1);
+            self.reachable()?;
+            let mut flights = self.flights_known();
+            left_flights.iter().for_each(|(key, holder)| flights.leave(key, *holder, left, remembered));
+            Ok(())
+        })
+    }
+
+    fn watch(&self, key: &[u8]) -> BoxFuture<'static, ()> {
+        self.flights_known().watch(key)
     }
 }

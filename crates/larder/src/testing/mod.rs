@@ -10,8 +10,10 @@
 //! ```
 
 mod clock;
+mod fake_flights;
 mod fake_journal;
 mod fake_store;
+pub mod flights_suite;
 mod gate;
 pub mod journal_suite;
 pub mod store_suite;

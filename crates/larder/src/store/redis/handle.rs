@@ -1,14 +1,17 @@
 //! The store as its users hold it: the port, on a [`Redis`].
 
+use super::flights::Flights;
 use super::gossip::Gossip;
 use super::layout::{ENTRY, Found, LARGE, LARGE_BYTES, get, is_large, name, put, unlink};
 use crate::redis::{Redis, RedisError, slot};
-use larder_core::port::{BoxFuture, News, Store, StoreError, Stored, Told, Use};
+use larder_core::port::{
+    BoxFuture, Claim, Claimed, Holder, Left, News, SharedFlights, Store, StoreError, Stored, Told, Use,
+};
 use redis::{Cmd, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The most bytes of entries under way to the servers; beyond it, `put_many` is refused.
@@ -25,6 +28,7 @@ const KEYS_MAX: usize = 500;
 /// Clones are the same store.
 #[derive(Clone)]
 pub struct RedisStore {
+    flights: Arc<Flights>,
     redis: Redis,
     gossip: Arc<Gossip>,
     room: Arc<Semaphore>,
@@ -45,6 +49,7 @@ impl RedisStore {
     /// A store on connections that a journal, or others, use as well. Must be called on a runtime of tokio's.
     pub fn new(redis: Redis) -> Self {
         RedisStore {
+            flights: Arc::new(Flights::on(&redis)),
             gossip: Arc::new(Gossip::on(&redis)),
             redis,
             room: Arc::new(Semaphore::new(WRITES_BYTES_MAX / UNIT)),
@@ -211,6 +216,10 @@ impl Store for RedisStore {
         self.gossip.told(of)
     }
 
+    fn flights(&self) -> Option<&dyn SharedFlights> {
+        Some(self)
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             self.closed.store(true, Ordering::Release);
@@ -219,6 +228,35 @@ impl Store for RedisStore {
                 let _ = self.room.acquire_many(units).await;
             }
         })
+    }
+}
+
+impl SharedFlights for RedisStore {
+    fn claim_many<'a>(
+        &'a self,
+        claims: &'a [Claim],
+        lasts: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Claimed>, StoreError>> {
+        Box::pin(async move {
+            self.open()?;
+            self.flights.claim(claims, lasts).await
+        })
+    }
+
+    fn leave_many<'a>(
+        &'a self,
+        flights: &'a [(Vec<u8>, Holder)],
+        left: Left,
+        remembered: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.open()?;
+            self.flights.leave(flights, left, remembered).await
+        })
+    }
+
+    fn watch(&self, key: &[u8]) -> BoxFuture<'static, ()> {
+        self.flights.watch(key)
     }
 }
 

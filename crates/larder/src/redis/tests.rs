@@ -1,43 +1,11 @@
 //! The ground on a real server: answers, scripts, subscriptions, and what is said when the server is gone.
 
 use super::{Heard, Redis, RedisOptions, Script};
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use larder_rig::{Flavour, Server};
 use std::time::Duration;
 
-struct Server {
-    child: Child,
-    port: u16,
-    _dir: tempfile::TempDir,
-}
-
-impl Server {
-    fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self::start_on(port)
-    }
-
-    fn start_on(port: u16) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--save", "", "--appendonly", "no", "--dir"])
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Server { child, port, _dir: dir }
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn start() -> Server {
+    Server::start(Flavour::Redis7).unwrap()
 }
 
 /// Tries until it works: servers take a moment to start.
@@ -58,7 +26,7 @@ async fn ready(redis: &Redis) {
 
 #[tokio::test]
 async fn commands_scripts_and_errors() {
-    let server = Server::start();
+    let server = start();
     let redis = Redis::connect(&server.url()).await.unwrap();
     ready(&redis).await;
     let () = redis.ask(redis::cmd("SET").arg("k").arg("v")).await.unwrap();
@@ -80,15 +48,14 @@ async fn commands_scripts_and_errors() {
 
 #[tokio::test]
 async fn a_server_that_is_gone_and_comes_back() {
-    let server = Server::start();
-    let port = server.port;
+    let server = start();
     let redis = Redis::connect(&server.url()).await.unwrap();
     ready(&redis).await;
     let listener = redis.listen(b"news");
     assert_eq!(listener.heard().await, Heard::Gap);
     redis.publish(b"news", b"one").await.unwrap();
     assert_eq!(listener.heard().await, Heard::Message(b"one".to_vec()));
-    drop(server);
+    server.kill();
     assert_eq!(listener.heard().await, Heard::Gap);
     until(async || match redis.ask::<String>(&redis::cmd("PING")).await {
         Err(error) if error.is_unsent() => Ok(()),
@@ -97,7 +64,7 @@ async fn a_server_that_is_gone_and_comes_back() {
     .await;
     assert_eq!(redis.status().connected, 0);
     assert!(redis.status().fault.is_some());
-    let _server = Server::start_on(port);
+    server.restart().unwrap();
     ready(&redis).await;
     until(async || if listener.is_subscribed() { Ok(()) } else { Err("not subscribed") }).await;
     redis.publish(b"news", b"two").await.unwrap();
@@ -107,32 +74,29 @@ async fn a_server_that_is_gone_and_comes_back() {
 
 #[tokio::test]
 async fn a_frozen_server_is_late_and_nothing_waits_longer_than_the_deadline() {
-    let server = Server::start();
+    let server = start();
     let options = RedisOptions::parse(&server.url()).unwrap().deadline(Duration::from_millis(100));
     let redis = Redis::connect_with(options).await;
     ready(&redis).await;
-    let signal = |name: &str| {
-        assert!(
-            Command::new("kill").args([name, &server.child.id().to_string()]).status().unwrap().success()
-        );
-    };
-    signal("-STOP");
+    server.pause();
     let began = std::time::Instant::now();
     let late = redis.ask::<u64>(redis::cmd("INCR").arg("n")).await.unwrap_err();
     assert!(late.is_late() && late.is_indeterminate(), "{late}");
     assert!(began.elapsed() < Duration::from_secs(2));
-    signal("-CONT");
+    server.resume();
     ready(&redis).await;
 }
 
 #[tokio::test]
 async fn nobody_there_from_the_start_is_no_error() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let redis = Redis::connect(&format!("redis://:secret@127.0.0.1:{port}")).await.unwrap();
+    let server = start();
+    server.kill();
+    let url = format!("redis://:secret@127.0.0.1:{}", server.port());
+    let redis = Redis::connect(&url).await.unwrap();
     let unsent = redis.ask::<String>(&redis::cmd("PING")).await.unwrap_err();
     assert!(unsent.is_unsent() && !unsent.to_string().contains("secret"), "{unsent}");
     assert!(!format!("{redis:?}").contains("secret"));
-    let _server = Server::start_on(port);
+    server.restart().unwrap();
     // It asks for no password, and minds none.
     ready(&redis).await;
 }

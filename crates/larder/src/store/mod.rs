@@ -3,8 +3,12 @@
 //! Adapters of [`larder_core::port::Store`]. They know the core and nothing of the engine, nor whether what they hold
 //! is still valid.
 
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+#[cfg(feature = "redis")]
+pub use self::redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteStoreOptions};

@@ -1,0 +1,250 @@
+//! The store as its users hold it: the port, on a [`Redis`].
+
+use super::layout::{ENTRY, Found, LARGE, LARGE_BYTES, get, is_large, name, put, unlink};
+use crate::redis::{Redis, RedisError, slot};
+use larder_core::port::{BoxFuture, Store, StoreError, Stored};
+use redis::{Cmd, Value};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// The most bytes of entries under way to the servers; beyond it, `put_many` is refused.
+const WRITES_BYTES_MAX: usize = 64 << 20;
+/// The unit in which they are counted.
+const UNIT: usize = 1024;
+/// Keys in one MGET: a server does nothing else while it answers.
+const KEYS_MAX: usize = 500;
+
+/// A store on Redis or Valkey, shared by all the nodes that name the same servers.
+///
+/// It is a cache: servers may lose, evict or roll back what it put, and nothing is ever older than the rule allows.
+/// Entries are given their lifetime (`PX`), so servers drop them by themselves. Its keys begin with `larder:`.
+pub struct RedisStore {
+    redis: Redis,
+    room: Semaphore,
+    closed: AtomicBool,
+}
+
+impl RedisStore {
+    /// Connects to what a URL names, in one of the forms of [`RedisOptions::parse`](crate::redis::RedisOptions::parse).
+    /// A server that is down is no error: attempts go on in the background, and until one succeeds the store has
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`RedisError::is_unusable`] when the URL cannot be used.
+    pub async fn connect(url: &str) -> Result<Self, RedisError> {
+        Ok(Self::new(Redis::connect(url).await?))
+    }
+
+    /// A store on connections that a journal, or others, use as well.
+    pub fn new(redis: Redis) -> Self {
+        let room = Semaphore::new(WRITES_BYTES_MAX / UNIT);
+        RedisStore { redis, room, closed: AtomicBool::new(false) }
+    }
+
+    fn open(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StoreError::refused("the Redis store is closed"));
+        }
+        Ok(())
+    }
+
+    /// Groups of names that one command may carry, each name with its place among those asked for.
+    fn groups(&self, names: Vec<Vec<u8>>) -> Vec<(Vec<usize>, Vec<Vec<u8>>)> {
+        let mut groups: Vec<(Vec<usize>, Vec<Vec<u8>>)> = Vec::new();
+        let mut of_slot: HashMap<u16, usize> = HashMap::new();
+        for (at, name) in names.into_iter().enumerate() {
+            let slot = if self.redis.is_cluster() { slot(&name) } else { 0 };
+            let open = of_slot.get(&slot).copied().filter(|group| groups[*group].0.len() < KEYS_MAX);
+            let group = open.unwrap_or_else(|| {
+                groups.push((Vec::new(), Vec::new()));
+                of_slot.insert(slot, groups.len() - 1);
+                groups.len() - 1
+            });
+            groups[group].0.push(at);
+            groups[group].1.push(name);
+        }
+        groups
+    }
+
+    /// What stands in the place of each key. A part of a cluster that fails is a part that has nothing, unless all do.
+    async fn read(&self, keys: &[Vec<u8>]) -> Result<Vec<Found>, StoreError> {
+        if let [key] = keys {
+            let answer = self.redis.answer(&get(&[name(ENTRY, key)])).await.map_err(failed)?;
+            return Ok(vec![Found::of(answer).unwrap_or(Found::Nothing)]);
+        }
+        let groups = self.groups(keys.iter().map(|key| name(ENTRY, key)).collect());
+        let cmds: Vec<Cmd> = groups.iter().map(|(_, names)| get(names)).collect();
+        let answers = self.redis.ask_each(&cmds).await;
+        let mut found: Vec<Found> = keys.iter().map(|_| Found::Nothing).collect();
+        let mut error = None;
+        let mut answered = false;
+        for ((places, _), answer) in groups.iter().zip(answers) {
+            let values = match answer {
+                Ok(Value::Array(values)) if places.len() > 1 => values,
+                Ok(value) => vec![value],
+                Err(failure) => {
+                    error = Some(failure);
+                    continue;
+                }
+            };
+            answered = true;
+            for (place, value) in places.iter().zip(values) {
+                found[*place] = Found::of(value).unwrap_or(Found::Nothing);
+            }
+        }
+        match error {
+            Some(error) if !answered => Err(failed(error)),
+            _ => Ok(found),
+        }
+    }
+
+    /// Room for the bytes that are about to be on their way.
+    fn take_room(&self, bytes: usize) -> Result<SemaphorePermit<'_>, StoreError> {
+        let units = u32::try_from((bytes / UNIT + 1).min(WRITES_BYTES_MAX / UNIT)).unwrap_or(u32::MAX);
+        self.room.try_acquire_many(units).map_err(|_| {
+            StoreError::refused(format!(
+                "{} MiB of entries are on their way to Redis; expected room for {bytes} bytes more",
+                WRITES_BYTES_MAX >> 20
+            ))
+        })
+    }
+
+    async fn write(&self, entries: Vec<Stored>) -> Result<(), StoreError> {
+        let bytes: usize = entries.iter().map(|entry| entry.key.len() + entry.bytes.len()).sum();
+        let _room = self.take_room(bytes)?;
+        // A batch of small ones is as long on the way as one large entry.
+        let together = bytes >= LARGE_BYTES;
+        let now_ms = wall_ms();
+        let mut large = Vec::new();
+        let mut cmds = Vec::with_capacity(entries.len());
+        for entry in last_of_each(entries) {
+            let put = put(entry, now_ms);
+            large.extend(put.large);
+            cmds.push(put.entry);
+        }
+        if !large.is_empty() {
+            all(self.redis.ask_each_large(&large).await)?;
+        }
+        all(match (&cmds[..], together) {
+            ([cmd], false) => vec![self.redis.answer(cmd).await],
+            (_, false) => self.redis.ask_each(&cmds).await,
+            (_, true) => self.redis.ask_each_large(&cmds).await,
+        })
+    }
+}
+
+impl Store for RedisStore {
+    fn get_many<'a>(
+        &'a self,
+        keys: &'a [Vec<u8>],
+    ) -> BoxFuture<'a, Result<Vec<Option<Vec<u8>>>, StoreError>> {
+        Box::pin(async move {
+            self.open()?;
+            let found = self.read(keys).await?;
+            let elsewhere = found.iter().zip(keys).filter(|(found, _)| **found == Found::Elsewhere);
+            let names: Vec<Vec<u8>> = elsewhere.map(|(_, key)| name(LARGE, key)).collect();
+            let mut large = Vec::new().into_iter();
+            if !names.is_empty() {
+                let cmds: Vec<Cmd> = names.into_iter().map(|name| get(&[name])).collect();
+                large = self.redis.ask_each_large(&cmds).await.into_iter();
+            }
+            let entries = found.into_iter().map(|found| match found {
+                Found::Nothing => Ok(None),
+                Found::Entry(bytes) => Ok(Some(bytes)),
+                Found::Elsewhere => match large.next().transpose().map_err(failed)?.and_then(Found::of) {
+                    Some(Found::Entry(bytes)) => Ok(Some(bytes)),
+                    _ => Ok(None),
+                },
+            });
+            entries.collect()
+        })
+    }
+
+    fn put_many(&self, entries: Vec<Stored>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.open()?;
+            if entries.is_empty() { Ok(()) } else { self.write(entries).await }
+        })
+    }
+
+    fn remove_many<'a>(&'a self, keys: &'a [Vec<u8>]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.open()?;
+            let names = keys.iter().flat_map(|key| [name(ENTRY, key), name(LARGE, key)]).collect();
+            let cmds: Vec<Cmd> = self.groups(names).into_iter().map(|(_, names)| unlink(names)).collect();
+            all(self.redis.ask_each(&cmds).await)
+        })
+    }
+
+    /// Keys in the database and bytes of data on the servers, whoever put them there; a large entry is two keys.
+    fn usage(&self) -> BoxFuture<'_, Result<(u64, u64), StoreError>> {
+        Box::pin(async move {
+            self.open()?;
+            let keys: Vec<u64> = self.redis.ask_all(&redis::cmd("DBSIZE")).await.map_err(failed)?;
+            let infos: Vec<String> =
+                self.redis.ask_all(redis::cmd("INFO").arg("memory")).await.map_err(failed)?;
+            let bytes = infos.iter().filter_map(|info| dataset_bytes(info));
+            Ok((keys.iter().sum(), bytes.sum()))
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.closed.store(true, Ordering::Release);
+            // All of the room is free once nothing is on its way; each write has a deadline.
+            if let Ok(units) = u32::try_from(WRITES_BYTES_MAX / UNIT) {
+                let _ = self.room.acquire_many(units).await;
+            }
+        })
+    }
+}
+
+/// The first failure, if there is one.
+fn all(answers: Vec<Result<Value, RedisError>>) -> Result<(), StoreError> {
+    answers.into_iter().try_for_each(|answer| answer.map(|_| ())).map_err(failed)
+}
+
+/// The last entry of each key: large ones travel apart, and might otherwise arrive in another order.
+fn last_of_each(entries: Vec<Stored>) -> Vec<Stored> {
+    if entries.len() < 2 || !entries.iter().any(is_large) {
+        return entries;
+    }
+    let mut last: HashMap<Vec<u8>, Stored> = HashMap::with_capacity(entries.len());
+    for entry in entries {
+        last.insert(entry.key.clone(), entry);
+    }
+    last.into_values().collect()
+}
+
+/// `used_memory_dataset`, out of `INFO memory`.
+fn dataset_bytes(info: &str) -> Option<u64> {
+    info.lines().find_map(|line| line.strip_prefix("used_memory_dataset:"))?.trim().parse().ok()
+}
+
+fn failed(error: RedisError) -> StoreError {
+    StoreError::new(error.to_string(), error)
+}
+
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::dataset_bytes;
+
+    #[test]
+    fn what_info_says_of_the_data() {
+        let info =
+            "# Memory\r\nused_memory:900\r\nused_memory_dataset:123\r\nused_memory_dataset_perc:1%\r\n";
+        assert_eq!(dataset_bytes(info), Some(123));
+        assert_eq!(dataset_bytes("used_memory:900\r\n"), None);
+    }
+}

@@ -18,10 +18,13 @@ use std::{error::Error, io::Write, thread, time::Duration};
 
 use larder_rig::Flavour;
 
-use faults::{FAULTS, Fault};
+use faults::{Scenario, scenarios};
 use report::{Report, Row};
 use scene::Scene;
 use traffic::Traffic;
+
+/// Of a fault that is a series of them.
+const BLOWS: u32 = 30;
 
 /// How the matrix is run.
 #[derive(Debug, Clone, clap::Args)]
@@ -52,11 +55,12 @@ pub(crate) struct Shown {
 /// Runs the rows asked for, on each of the servers asked for.
 pub(crate) fn run(args: &Args) -> Result<Shown, Box<dyn Error>> {
     let mut rows = Vec::new();
-    let wanted: Vec<&Fault> = FAULTS.iter().filter(|fault| is_wanted(&args.only, fault.name)).collect();
+    let mut wanted = scenarios();
+    wanted.retain(|scenario| is_wanted(&args.only, scenario.name));
     for flavour in flavours(&args.servers)? {
-        for fault in &wanted {
-            progress(&format!("{flavour}: {}", fault.name));
-            rows.push(row(args, flavour, fault)?);
+        for scenario in &wanted {
+            progress(&format!("{flavour}: {}", scenario.name));
+            rows.push(row(args, flavour, scenario)?);
         }
     }
     let report = Report::new(rows, node::BOUND, Duration::from_millis(args.lasts), &args.journal);
@@ -87,25 +91,24 @@ fn flavours(named: &[String]) -> Result<Vec<Flavour>, Box<dyn Error>> {
     named.iter().map(find).collect()
 }
 
-/// One fault on a scene of its own.
-fn row(args: &Args, flavour: Flavour, fault: &Fault) -> Result<Row, Box<dyn Error>> {
-    let scene = Scene::build(flavour, fault, &args.journal)?;
+/// One scenario on a scene of its own.
+fn row(args: &Args, flavour: Flavour, scenario: &Scenario) -> Result<Row, Box<dyn Error>> {
+    let scene = Scene::build(flavour, scenario, &args.journal)?;
     let mut traffic = Traffic::start(&scene)?;
     let lasts = Duration::from_millis(args.lasts);
-    // Caches fill, and versions move away from those of the dump.
+    // Caches fill, and there is something to lose.
     thread::sleep(lasts / 3);
     traffic.enter_fault();
-    (fault.begin)(&scene)?;
-    let again = lasts / 30;
-    for _ in 0..30 {
-        thread::sleep(again);
-        (fault.again)(&scene)?;
+    scenario.begin(&scene)?;
+    for _ in 0..BLOWS {
+        thread::sleep(lasts / BLOWS);
+        scenario.again(&scene)?;
     }
-    (fault.end)(&scene)?;
+    scenario.end(&scene)?;
     traffic.leave_fault();
     let recovered = traffic.recovery();
     let measured = traffic.finish();
-    Ok(Row::new(flavour, fault, &measured, recovered))
+    Ok(Row::new(flavour, scenario, &measured, recovered))
 }
 
 fn progress(text: &str) {

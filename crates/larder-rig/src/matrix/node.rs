@@ -110,7 +110,7 @@ impl Node {
             let version = origin.version(key)?;
             // The snapshot is taken; what is written from now on, this load has not seen.
             tokio::time::sleep(ORIGIN).await;
-            let length = if key % 8 == 0 { LARGE } else { SMALL };
+            let length = if key.is_multiple_of(8) { LARGE } else { SMALL };
             Ok::<_, io::Error>((version, vec![0; length]))
         };
         match self.region.get_or_load(key![key], load).await {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use larder_rig::Flavour;
 use serde::Serialize;
 
-use super::{faults::Fault, traffic::Measured};
+use super::{faults::Scenario, traffic::Measured};
 
 /// All rows.
 #[derive(Debug, Serialize)]
@@ -39,15 +39,15 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn new(
         flavour: Flavour,
-        fault: &Fault,
+        scenario: &Scenario,
         measured: &Measured,
         recovered: Option<Duration>,
     ) -> Self {
         let seconds = measured.fault_lasted.as_secs_f64().max(0.001);
         Self {
             server: flavour.to_string(),
-            fault: fault.name,
-            control: fault.eventual,
+            fault: scenario.name,
+            control: scenario.control,
             reads: measured.reads,
             reads_failed: measured.failed,
             stale_reads: measured.stale,

@@ -8,6 +8,10 @@ use std::{
     time::Duration,
 };
 
+use larder::backplane::RedisBackplane;
+use larder::journal::{RedisJournal, SqliteJournal};
+use larder::redis::Redis;
+use larder::store::RedisStore;
 use larder::{Bytes, Cache, Compression, Invalidated, Level, Policy, Region, key};
 use tokio::sync::mpsc;
 
@@ -129,14 +133,16 @@ impl Node {
     }
 }
 
+/// The store is on the server; the journal too, unless it has a file: then the server carries hints.
 async fn connected(
     builder: larder::CacheBuilder,
-    _url: &str,
+    url: &str,
     journal: Option<&Path>,
 ) -> Result<Cache, Box<dyn Error>> {
+    let redis = Redis::connect(url).await?;
     let builder = match journal {
-        Some(path) => builder.journal(larder::journal::SqliteJournal::open(path)?),
-        None => builder,
+        Some(path) => builder.journal(SqliteJournal::open(path)?).backplane(RedisBackplane::on(&redis)),
+        None => builder.journal(RedisJournal::on(&redis)),
     };
-    Ok(builder.build().await?)
+    Ok(builder.store(RedisStore::new(redis)).build().await?)
 }

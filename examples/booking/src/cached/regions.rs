@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use larder::journal::SqliteJournal;
-use larder::store::SqliteStore;
+use larder::store::{RedisStore, SqliteStore};
 use larder::{Bytes, Cache, Level, Outcome, Policy, Region, Tag, Target, key, tag};
 use rusqlite::Transaction;
 
@@ -76,7 +76,11 @@ impl Regions {
                     builder
                 }
             },
-            SecondTier::Redis(_) => builder,
+            // A server that cannot be reached yet is no error; a URL that cannot be understood is.
+            SecondTier::Redis(url) => {
+                let store = RedisStore::connect(url).await;
+                builder.store(store.map_err(|error| ServiceError::Cache(error.to_string()))?)
+            }
         };
         let cache = builder.build().await?;
         let policy = |ttl| Policy::ttl(ttl).level(level);

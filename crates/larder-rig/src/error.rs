@@ -11,7 +11,8 @@ pub struct Error {
 }
 
 impl Error {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
+    /// In plain words: for what is built on the rig.
+    pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), refused: false }
     }
 

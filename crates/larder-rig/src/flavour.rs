@@ -31,7 +31,7 @@ impl Flavour {
     pub fn installed() -> Vec<Self> {
         static SAID: Once = Once::new();
         let (there, missing): (Vec<_>, Vec<_>) =
-            Self::ALL.into_iter().partition(|flavour| flavour.executable().is_ok());
+            Self::ALL.into_iter().partition(|flavour| flavour.is_installed());
         SAID.call_once(|| {
             for flavour in missing {
                 let _ = writeln!(
@@ -42,6 +42,11 @@ impl Flavour {
             }
         });
         there
+    }
+
+    /// Whether this machine has it.
+    pub fn is_installed(self) -> bool {
+        self.executable().is_ok()
     }
 
     /// Whether its build speaks TLS: the wheels' do not.

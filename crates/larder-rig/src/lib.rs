@@ -23,6 +23,7 @@
 mod child;
 mod cluster;
 mod error;
+mod fault;
 mod flavour;
 mod ground;
 mod patience;
@@ -30,16 +31,19 @@ mod proxy;
 mod sentinel;
 mod server;
 mod setup;
+mod site;
 mod tls;
 mod wire;
 
 pub use child::Process;
 pub use cluster::{Cluster, Move};
 pub use error::Error;
+pub use fault::Fault;
 pub use flavour::Flavour;
 pub use patience::until;
 pub use proxy::Proxy;
 pub use sentinel::Sentinel;
 pub use server::{Dump, Server};
 pub use setup::Setup;
+pub use site::Site;
 pub use wire::{Connection, Reply};

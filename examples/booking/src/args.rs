@@ -45,9 +45,42 @@ pub(crate) struct BenchArgs {
     /// Print one JSON object on standard output instead of a table; progress goes to standard error.
     #[arg(long)]
     pub(crate) json: bool,
+    /// This many nodes on one database, each with a cache and connections of its own; users are spread over them.
+    #[arg(long, value_name = "NODES", default_value_t = 1, value_parser = value_parser!(u64).range(1..=64))]
+    pub(crate) nodes: u64,
+    /// The second tier is this Redis or Valkey, shared by all nodes: a URL, or `spawn` for a private server that is gone
+    /// afterwards.
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis: Option<RedisServer>,
+    /// Break the spawned server, and the ways to it, in one way after another while the runs go on.
+    #[arg(long, requires = "redis")]
+    pub(crate) chaos: bool,
     /// Replay this file, the public "Hotel booking demand" CSV, instead of a generated history.
     #[arg(long, value_name = "FILE")]
     pub(crate) bookings: Option<PathBuf>,
+}
+
+/// Which server the second tier is on. Not to be printed: a URL may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum RedisServer {
+    /// One of our own.
+    Spawn,
+    /// Somebody's.
+    Url(String),
+}
+
+impl std::fmt::Debug for RedisServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if *self == RedisServer::Spawn { "Spawn" } else { "Url(..)" })
+    }
+}
+
+impl std::str::FromStr for RedisServer {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<RedisServer, Self::Err> {
+        Ok(if text == "spawn" { RedisServer::Spawn } else { RedisServer::Url(text.to_owned()) })
+    }
 }
 
 /// Flags of the service.

@@ -6,16 +6,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::args::BenchArgs;
-use crate::cached::CacheMode;
+use larder_rig::{Flavour, Site};
+
+use crate::args::{BenchArgs, RedisServer};
+use crate::cached::{CacheMode, SecondTier};
+use crate::chaos::Chaos;
 use crate::console::{self, Progress};
-use crate::db::Durability;
+use crate::db::{Durability, OriginCounts};
 use crate::error::ServiceError;
 use crate::history::hotel_csv::{self, ImportError};
 use crate::history::{History, generate};
-use crate::report::{self, Report, RunReport};
+use crate::report::{self, Report, RunReport, Together};
 use crate::service::{BookingService, ServiceConfig};
 use crate::signals::asked_to_stop;
+use crate::under_way::UnderWay;
 use crate::workload::plan::Plan;
 use crate::workload::tally::Live;
 use crate::workload::{self, Measured, Pace, Stop};
@@ -34,6 +38,12 @@ pub(crate) enum BenchError {
     Run { cache: &'static str, source: ServiceError },
     #[error("no temporary directory: {0}")]
     Directory(std::io::Error),
+    #[error("no server can be spawned: {0}; or name a running one with --redis URL")]
+    Spawn(larder_rig::Error),
+    #[error("--chaos breaks the server it runs on: it needs one of its own, with --redis spawn")]
+    ChaosElsewhere,
+    #[error("faults could not be injected: {0}")]
+    Chaos(larder_rig::Error),
     #[error("the report cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -52,16 +62,16 @@ pub(crate) async fn bench(args: BenchArgs) -> Result<(), BenchError> {
     announce(&args, &history, modes.len());
     let users = usize::try_from(args.users).unwrap_or(1);
     let pace = Pace { length: Duration::from_secs(args.seconds), users, seed: args.seed };
+    if args.chaos && args.redis != Some(RedisServer::Spawn) {
+        return Err(BenchError::ChaosElsewhere);
+    }
     let mut runs = Vec::new();
     for mode in modes {
         if stop.is_set() {
             console::message(&format!("stopped before the run with cache {}", mode.name()));
             break;
         }
-        let (run, steps_left) = one(mode, &history, pace, &stop).await.map_err(|error| match error {
-            RunError::Directory(error) => BenchError::Directory(error),
-            RunError::Service(source) => BenchError::Run { cache: mode.name(), source },
-        })?;
+        let (run, steps_left) = one(mode, &args, &history, pace, &stop).await?;
         if steps_left > 0 {
             let why = if stop.is_set() { "stopped" } else { "the time was up" };
             let all = history.events.len();
@@ -97,11 +107,12 @@ fn history(args: &BenchArgs) -> Result<History, ImportError> {
 
 fn announce(args: &BenchArgs, history: &History, runs: usize) {
     console::message(&format!(
-        "{} bookings in {} steps ({}), {} users, {runs} runs of {} s, seed {}",
+        "{} bookings in {} steps ({}), {} users on {}, {runs} runs of {} s, seed {}",
         report::grouped(history.bookings.len() as u64),
         report::grouped(history.events.len() as u64),
         history.source,
         args.users,
+        if args.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", args.nodes) },
         args.seconds,
         args.seed,
     ));
@@ -130,49 +141,116 @@ fn stop_when_asked() -> Stop {
     stop
 }
 
-enum RunError {
-    Directory(std::io::Error),
-    Service(ServiceError),
-}
-
-/// One run on a fresh database; also returns the steps left undone.
+/// One run on a fresh database, and on a fresh server if it is ours; also returns the steps left undone.
 async fn one(
     mode: CacheMode,
+    args: &BenchArgs,
     history: &History,
     pace: Pace,
     stop: &Stop,
-) -> Result<(RunReport, usize), RunError> {
-    let directory = tempfile::Builder::new().prefix("booking-").tempdir().map_err(RunError::Directory)?;
-    let measured = measure(mode, directory.path(), history, pace, stop).await;
-    let (report, measured) = measured.map_err(RunError::Service)?;
-    directory.close().map_err(RunError::Directory)?;
+) -> Result<(RunReport, usize), BenchError> {
+    let directory = tempfile::Builder::new().prefix("booking-").tempdir().map_err(BenchError::Directory)?;
+    let nodes = usize::try_from(args.nodes).unwrap_or(1);
+    let redis = Redis::of(args, nodes).map_err(BenchError::Spawn)?;
+    let chaos = match &redis {
+        Redis::Spawned(site) if args.chaos => {
+            Some(Chaos::start(Arc::clone(site), args.seed).map_err(|error| {
+                BenchError::Chaos(larder_rig::Error::new(format!("no thread for it: {error}")))
+            })?)
+        }
+        _ => None,
+    };
+    let measured = measure(mode, directory.path(), nodes, &redis, history, pace, stop).await;
+    let faults = match chaos {
+        Some(chaos) => chaos.finish().await.map_err(BenchError::Chaos)?,
+        None => Vec::new(),
+    };
+    let (mut report, measured) = measured.map_err(|source| BenchError::Run { cache: mode.name(), source })?;
+    if let Some(together) = &mut report.together {
+        together.faults = faults;
+    }
+    directory.close().map_err(BenchError::Directory)?;
     Ok((report, measured.steps_left))
+}
+
+/// The server of a run's second tier.
+pub(crate) enum Redis {
+    /// None: each node has a file.
+    None,
+    Somebodys(String),
+    /// Ended on drop.
+    Spawned(Arc<Site>),
+}
+
+impl Redis {
+    /// Spawns one if that is asked for, with a way of its own for each node if it is to be broken.
+    fn of(args: &BenchArgs, nodes: usize) -> Result<Redis, larder_rig::Error> {
+        match &args.redis {
+            None => Ok(Redis::None),
+            Some(RedisServer::Url(url)) => Ok(Redis::Somebodys(url.clone())),
+            Some(RedisServer::Spawn) => {
+                let flavour = Flavour::ALL.into_iter().find(|flavour| flavour.is_installed());
+                let ways = if args.chaos { nodes } else { 0 };
+                Site::start(flavour.unwrap_or(Flavour::Redis7), ways)
+                    .map(|site| Redis::Spawned(Arc::new(site)))
+            }
+        }
+    }
+
+    fn second_tier(&self, node: usize, directory: &Path) -> SecondTier {
+        match self {
+            Redis::None => SecondTier::File(directory.join(format!("cache-{node}.db"))),
+            Redis::Somebodys(url) => SecondTier::Redis(url.clone()),
+            Redis::Spawned(site) => SecondTier::Redis(site.url(node)),
+        }
+    }
 }
 
 /// The run itself, with its files in `directory`.
 pub(crate) async fn measure(
     mode: CacheMode,
     directory: &Path,
+    count: usize,
+    redis: &Redis,
     history: &History,
     pace: Pace,
     stop: &Stop,
 ) -> Result<(RunReport, Measured), ServiceError> {
-    let config = ServiceConfig {
-        database: directory.join("app.db"),
-        store: directory.join("cache.db"),
-        cache: mode,
-        durability: Durability::Process,
-        readers: READERS,
-    };
-    let service = Arc::new(BookingService::open(config).await?);
-    let seeded = service.seed_if_empty(Arc::new(history.companies.clone())).await?.unwrap_or_default();
+    let under_way = UnderWay::default();
+    let mut nodes = Vec::new();
+    for node in 0..count {
+        let config = ServiceConfig {
+            database: directory.join("app.db"),
+            second: redis.second_tier(node, directory),
+            cache: mode,
+            durability: Durability::Process,
+            readers: READERS,
+            node,
+            under_way: under_way.clone(),
+        };
+        nodes.push(Arc::new(BookingService::open(config).await?));
+    }
+    let mut seeded = Vec::new();
+    if let Some(first) = nodes.first() {
+        seeded = first.seed_if_empty(Arc::new(history.companies.clone())).await?.unwrap_or_default();
+    }
     let plan = Arc::new(Plan::new(history, &seeded));
     let live = Arc::new(Live::default());
     let progress = Progress::start(mode.name(), pace.length, Arc::clone(&live));
-    let measured = workload::run(&service, &plan, pace, &live, stop).await;
+    let measured = workload::run(&nodes, &plan, pace, &live, stop).await;
     drop(progress);
-    let overlaps = service.overlaps().await;
-    service.close().await;
+    let mut overlaps = Ok(0);
+    if let Some(first) = nodes.first() {
+        overlaps = first.overlaps().await;
+    }
+    for node in &nodes {
+        node.close().await;
+    }
     let measured = measured?;
-    Ok((RunReport::new(mode, &measured, service.origin(), overlaps?), measured))
+    let origins: Vec<&OriginCounts> = nodes.iter().map(|node| node.origin()).collect();
+    let mut report = RunReport::new(mode, &measured, &origins, overlaps?);
+    if count > 1 || !matches!(redis, Redis::None) {
+        report.together = Some(Together::new(&measured, under_way.stampedes()));
+    }
+    Ok((report, measured))
 }

@@ -1,11 +1,12 @@
 //! Booking: an appointment service on Larder, and the load generator that shows what the cache is worth.
 //!
 //! From the ground: `time` and `domain` (words), `db` (the book), `cached` (the seam to the cache), `service` (what is
-//! offered); on top of it `http` for `serve`, and `history`, `workload`, `report` for `bench`. Only `console` prints.
+//! offered); on top of it `http` for `serve`, and `history`, `workload`, `chaos`, `report` for `bench`. Only `console` prints.
 
 mod args;
 mod bench;
 mod cached;
+mod chaos;
 mod console;
 mod db;
 mod domain;
@@ -18,6 +19,7 @@ mod signals;
 #[cfg(test)]
 mod testing;
 mod time;
+mod under_way;
 mod workload;
 
 use std::process::ExitCode;

@@ -6,6 +6,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::cached::CacheMode;
+use crate::chaos::Injected;
 use crate::db::OriginCounts;
 use crate::workload::Measured;
 use crate::workload::tally::BOUND;
@@ -46,9 +47,59 @@ pub(crate) struct RunReport {
     /// Availability reads that offered a slot known to be taken when they began.
     pub(crate) offered_taken: u64,
     pub(crate) duration_s: f64,
+    /// What only several nodes, or nodes on a server, have.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(crate) together: Option<Together>,
     /// Appointments that overlapped another at the end; not part of the JSON, which is fixed.
     #[serde(skip)]
     pub(crate) overlaps: u64,
+}
+
+/// What is measured of nodes that share something.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Together {
+    pub(crate) nodes: usize,
+    /// Node by node.
+    pub(crate) node_hit_rates: Vec<f64>,
+    /// From the acknowledgement of a write to the moment every node has applied it; none where nobody is told.
+    pub(crate) propagation_us: Option<Propagation>,
+    /// Loads that began while another node was loading the same.
+    pub(crate) cross_node_stampedes: u64,
+    pub(crate) faults: Vec<Injected>,
+}
+
+/// Of a sample of the writes, in microseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Propagation {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+}
+
+impl Together {
+    /// Without faults.
+    pub(crate) fn new(measured: &Measured, cross_node_stampedes: u64) -> Together {
+        let latencies = &measured.propagation;
+        let at = |percentile| rounded(latencies.percentile_us(percentile), 1);
+        Together {
+            nodes: measured.nodes.len(),
+            node_hit_rates: measured.nodes.iter().map(|tally| rounded(tally.hit_rate(), 4)).collect(),
+            propagation_us: (!latencies.is_empty()).then(|| Propagation { p50: at(50.0), p99: at(99.0) }),
+            cross_node_stampedes,
+            faults: Vec::new(),
+        }
+    }
+
+    /// The lowest and the highest hit rate of a node.
+    fn hit_rates(&self) -> String {
+        let lowest = self.node_hit_rates.iter().copied().fold(1.0, f64::min);
+        let highest = self.node_hit_rates.iter().copied().fold(0.0, f64::max);
+        format!("{:.1} to {:.1} %", lowest * 100.0, highest * 100.0)
+    }
+
+    fn propagation(&self) -> String {
+        let one = |found: Propagation| format!("{}, {}", micros(found.p50), micros(found.p99));
+        self.propagation_us.map_or_else(|| "-".to_owned(), one)
+    }
 }
 
 /// Hits by tier.
@@ -71,7 +122,7 @@ impl RunReport {
     pub(crate) fn new(
         mode: CacheMode,
         measured: &Measured,
-        origin: &OriginCounts,
+        origins: &[&OriginCounts],
         overlaps: u64,
     ) -> RunReport {
         let tally = &measured.tally;
@@ -85,8 +136,8 @@ impl RunReport {
             reads: tally.reads,
             hit_rate: rounded(tally.hit_rate(), 4),
             hits: Hits { l1: tally.l1, l2: tally.l2 },
-            loads: origin.loads(),
-            origin_queries: origin.queries(),
+            loads: origins.iter().map(|origin| origin.loads()).sum(),
+            origin_queries: origins.iter().map(|origin| origin.queries()).sum(),
             read_us: Percentiles {
                 p50: rounded(tally.read_us(50.0), 2),
                 p95: rounded(tally.read_us(95.0), 2),
@@ -97,6 +148,7 @@ impl RunReport {
             staleness_ms_max: rounded(tally.staleness_max.as_secs_f64() * 1_000.0, 3),
             offered_taken: tally.offered_taken,
             duration_s: rounded(measured.duration.as_secs_f64(), 3),
+            together: None,
             overlaps,
         }
     }
@@ -138,7 +190,31 @@ pub(crate) fn table(runs: &[RunReport]) -> String {
         let values = runs.iter().map(|run| Cell::new(value(run)).set_alignment(CellAlignment::Right));
         table.add_row(std::iter::once(Cell::new(name)).chain(values));
     }
+    for (name, value) in together_rows(runs) {
+        let values = runs.iter().map(|run| {
+            let text = run.together.as_ref().map(value).unwrap_or_default();
+            Cell::new(text).set_alignment(CellAlignment::Right)
+        });
+        table.add_row(std::iter::once(Cell::new(name)).chain(values));
+    }
     table.to_string()
+}
+
+type TogetherRow = (&'static str, fn(&Together) -> String);
+
+/// The rows that only runs of several nodes, or on a server, have.
+fn together_rows(runs: &[RunReport]) -> Vec<TogetherRow> {
+    let mut rows: Vec<TogetherRow> = Vec::new();
+    if runs.iter().any(|run| run.together.is_some()) {
+        rows.push(("nodes", |together| together.nodes.to_string()));
+        rows.push(("hit rate, node by node", Together::hit_rates));
+        rows.push(("known to all nodes after: p50, p99", Together::propagation));
+        rows.push(("stampedes across nodes", |together| grouped(together.cross_node_stampedes)));
+    }
+    if runs.iter().filter_map(|run| run.together.as_ref()).any(|together| !together.faults.is_empty()) {
+        rows.push(("faults injected", |together| together.faults.len().to_string()));
+    }
+    rows
 }
 
 fn column_name(cache: &str) -> &str {
@@ -176,6 +252,7 @@ pub(crate) fn sentences(runs: &[RunReport]) -> Vec<String> {
             grouped(larder.refused),
         ));
     }
+    said.extend(runs.iter().filter_map(injected));
     said.push(match runs.iter().map(|run| run.overlaps).sum::<u64>() {
         0 => "No slot was booked twice: at the end of each run, no two appointments of one person overlap."
             .to_owned(),
@@ -184,6 +261,23 @@ pub(crate) fn sentences(runs: &[RunReport]) -> Vec<String> {
         ),
     });
     said
+}
+
+/// What was injected, in the order of the first of each kind.
+fn injected(run: &RunReport) -> Option<String> {
+    let faults = &run.together.as_ref()?.faults;
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for injected in faults {
+        match counts.iter_mut().find(|(name, _)| *name == injected.fault) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((injected.fault, 1)),
+        }
+    }
+    let times = |(name, count): &(&str, usize)| {
+        if *count == 1 { (*name).to_owned() } else { format!("{name} ({count} times)") }
+    };
+    let names: Vec<String> = counts.iter().map(times).collect();
+    (!names.is_empty()).then(|| format!("{} ran under faults: {}.", column_name(run.cache), names.join("; ")))
 }
 
 fn freshness(run: &RunReport) -> String {
@@ -265,6 +359,7 @@ mod tests {
             staleness_ms_max: 2_500.0,
             offered_taken: 7,
             duration_s: 10.0,
+            together: None,
             overlaps: 0,
         }
     }
@@ -281,6 +376,38 @@ mod tests {
              \"late_reads\":1,\"staleness_ms_max\":2500.0,\"offered_taken\":7,\"duration_s\":10.0}],\"seed\":42,\
              \"source\":\"generated\"}"
         );
+    }
+
+    fn together() -> Together {
+        let fault = |fault, at_s| Injected { fault, at_s, lasted_s: 1.5 };
+        Together {
+            nodes: 2,
+            node_hit_rates: vec![0.9, 0.85],
+            propagation_us: Some(Propagation { p50: 210.0, p99: 1_500.5 }),
+            cross_node_stampedes: 3,
+            faults: vec![fault("flood", 0.5), fault("drought", 3.0), fault("flood", 6.0)],
+        }
+    }
+
+    #[test]
+    fn several_nodes_add_to_the_json_and_to_the_table() {
+        let run = RunReport { together: Some(together()), ..run("larder", 0, 0) };
+        let json = serde_json::to_string(&run).unwrap();
+        assert!(
+            json.ends_with(
+                "\"duration_s\":10.0,\"nodes\":2,\"node_hit_rates\":[0.9,0.85],\"propagation_us\":{\"p50\":210.0,\
+                 \"p99\":1500.5},\"cross_node_stampedes\":3,\"faults\":[{\"fault\":\"flood\",\"at_s\":0.5,\
+                 \"lasted_s\":1.5},{\"fault\":\"drought\",\"at_s\":3.0,\"lasted_s\":1.5},{\"fault\":\"flood\",\
+                 \"at_s\":6.0,\"lasted_s\":1.5}]}"
+            ),
+            "{json}"
+        );
+        let text = table(std::slice::from_ref(&run));
+        for part in ["85.0 to 90.0 %", "210 µs, 1,501 µs", "stampedes across nodes", "faults injected"] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert!(!table(&[super::tests::run("larder", 0, 0)]).contains("nodes"));
+        assert_eq!(injected(&run).unwrap(), "Larder ran under faults: flood (2 times); drought.");
     }
 
     #[test]

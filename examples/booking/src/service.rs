@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rusqlite::Transaction;
 
 use crate::cached::health::Health;
-use crate::cached::{self, CacheMode, Caching, Read};
+use crate::cached::{self, CacheMode, Caching, Read, SecondTier};
 use crate::db::seed::{self, CompanyPlan, SeededCompany};
 use crate::db::write::{self, Written};
 use crate::db::{Database, Durability, OriginCounts, read, statistics};
@@ -19,18 +19,22 @@ use crate::domain::{
 };
 use crate::error::ServiceError;
 use crate::time::Minute;
+use crate::under_way::{Asked, UnderWay};
 
 /// How a service is set up.
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceConfig {
     /// The database file; created when absent.
     pub(crate) database: PathBuf,
-    /// The second tier's file; created when absent. Not used without a cache.
-    pub(crate) store: PathBuf,
+    /// Not used without a cache.
+    pub(crate) second: SecondTier,
     pub(crate) cache: CacheMode,
     pub(crate) durability: Durability,
     /// Reading connections, at least one.
     pub(crate) readers: usize,
+    /// Which of the nodes that share what is under way.
+    pub(crate) node: usize,
+    pub(crate) under_way: UnderWay,
 }
 
 /// The service; share it in an `Arc`.
@@ -39,6 +43,8 @@ pub(crate) struct BookingService {
     mode: CacheMode,
     database: Arc<Database>,
     caching: Caching,
+    node: usize,
+    under_way: UnderWay,
 }
 
 impl BookingService {
@@ -47,10 +53,11 @@ impl BookingService {
     /// # Errors
     /// `Open` when the database file cannot be used, `Cache` when the cache cannot be built.
     pub(crate) async fn open(config: ServiceConfig) -> Result<BookingService, ServiceError> {
-        let ServiceConfig { database: path, store, cache: mode, durability, readers } = config;
+        let ServiceConfig { database: path, second, cache: mode, durability, readers, node, under_way } =
+            config;
         let database = blocking(move || Database::open(&path, durability, readers)).await?;
-        let caching = Caching::build(mode, database.path(), &store).await?;
-        Ok(BookingService { mode, database: Arc::new(database), caching })
+        let caching = Caching::build(mode, database.path(), &second).await?;
+        Ok(BookingService { mode, database: Arc::new(database), caching, node, under_way })
     }
 
     /// The database file.
@@ -99,7 +106,7 @@ impl BookingService {
 
     /// A company's services, cached for 1 h.
     pub(crate) async fn services(&self, company: CompanyId) -> Result<Read<Vec<Service>>, ServiceError> {
-        let load = self.load(move |tx, origin| read::services(tx, company, origin));
+        let load = self.load(Asked::Services(company), move |tx, origin| read::services(tx, company, origin));
         self.caching.services(company, load).await
     }
 
@@ -109,7 +116,8 @@ impl BookingService {
         company: CompanyId,
         branch: BranchId,
     ) -> Result<Read<Vec<Staff>>, ServiceError> {
-        let load = self.load(move |tx, origin| read::staff(tx, company, branch, origin));
+        let load = self
+            .load(Asked::Staff(company, branch), move |tx, origin| read::staff(tx, company, branch, origin));
         self.caching.staff(company, branch, load).await
     }
 
@@ -118,13 +126,15 @@ impl BookingService {
         &self,
         query: AvailabilityQuery,
     ) -> Result<Read<Availability>, ServiceError> {
-        let load = self.load(move |tx, origin| read::availability(tx, &query, origin));
+        let load =
+            self.load(Asked::Availability(query), move |tx, origin| read::availability(tx, &query, origin));
         self.caching.availability(query, load).await
     }
 
     /// A company's figures, cached for 5 min.
     pub(crate) async fn statistics(&self, company: CompanyId) -> Result<Read<Statistics>, ServiceError> {
-        let load = self.load(move |tx, origin| statistics::statistics(tx, company, origin));
+        let load = self
+            .load(Asked::Statistics(company), move |tx, origin| statistics::statistics(tx, company, origin));
         self.caching.statistics(company, load).await
     }
 
@@ -171,6 +181,11 @@ impl BookingService {
         self.change(write).await
     }
 
+    /// How much of the journal this node has applied, if there is one that tells it of changes.
+    pub(crate) fn applied(&self) -> Option<u64> {
+        if self.mode == CacheMode::Larder { self.caching.applied() } else { None }
+    }
+
     /// How the cache is.
     pub(crate) async fn cache_health(&self) -> Health {
         let serving = self.companies().await.is_ok();
@@ -201,14 +216,20 @@ impl BookingService {
     }
 
     /// A loader: a question asked in one snapshot, counted, when the cache polls it.
-    fn load<T, F>(&self, ask: F) -> impl Future<Output = Result<T, ServiceError>> + Send + 'static + use<T, F>
+    fn load<T, F>(
+        &self,
+        asked: Asked,
+        ask: F,
+    ) -> impl Future<Output = Result<T, ServiceError>> + Send + 'static + use<T, F>
     where
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>, &OriginCounts) -> Result<T, ServiceError> + Send + 'static,
     {
         let (readers, origin) = (self.database.readers.clone(), self.database.origin.clone());
+        let (node, under_way) = (self.node, self.under_way.clone());
         async move {
             origin.add_load();
+            let _load = under_way.begin(node, asked);
             readers.read(move |tx| ask(tx, &origin)).await
         }
     }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use crate::cached::CacheMode;
+use crate::cached::{CacheMode, SecondTier};
 use crate::db::Durability;
 use crate::db::seed::SeededCompany;
 use crate::domain::{AvailabilityQuery, NewAppointment, Slot};
 use crate::history::generate;
 use crate::service::{BookingService, ServiceConfig};
 use crate::time::{Day, Minute};
+use crate::under_way::UnderWay;
 
 /// A service and what keeps it alive.
 pub(crate) struct Demo {
@@ -78,10 +79,12 @@ impl Demo {
 async fn open(directory: &TempDir, cache: CacheMode, store: &str) -> Arc<BookingService> {
     let config = ServiceConfig {
         database: directory.path().join("app.db"),
-        store: directory.path().join(store),
+        second: SecondTier::File(directory.path().join(store)),
         cache,
         durability: Durability::Process,
         readers: 2,
+        node: 0,
+        under_way: UnderWay::default(),
     };
     Arc::new(BookingService::open(config).await.unwrap())
 }

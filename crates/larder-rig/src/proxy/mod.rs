@@ -7,6 +7,7 @@
 mod carry;
 
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
@@ -73,18 +74,16 @@ impl Proxy {
         let (blows, watched_blows) = watch::channel(None);
         let (alive, end) = mpsc::channel(1);
         let connections = Arc::default();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Error::while_doing("start a runtime"))?;
         let from = SocketAddr::from((Ipv4Addr::LOCALHOST, ground.port()));
-        let listener = runtime.block_on(async { listen(from) }).map_err(Error::while_doing("listen"))?;
         let orders = Orders { rules: watched_rules, blows: watched_blows };
         let gate = Gate { from, to, orders, connections: Arc::clone(&connections) };
+        let (up, is_up) = std::sync::mpsc::channel();
         let thread = thread::Builder::new()
             .name("rig-proxy".into())
-            .spawn(move || runtime.block_on(gate.open(listener, end)))
+            .spawn(move || gate.run(end, &up))
             .map_err(Error::while_doing("start a thread"))?;
+        let started = is_up.recv().map_err(|_| Error::new("the proxy has panicked"))?;
+        started.map_err(Error::while_doing("listen"))?;
         Ok(Self { ground, rules, blows, connections, alive: Some(alive), thread: Some(thread) })
     }
 
@@ -169,7 +168,7 @@ impl Drop for Proxy {
     }
 }
 
-fn listen(at: SocketAddr) -> std::io::Result<TcpListener> {
+fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(at)?;
@@ -185,6 +184,23 @@ struct Gate {
 }
 
 impl Gate {
+    /// The proxy's thread, with a runtime that is nobody else's. Says first whether it listens.
+    fn run(self, end: mpsc::Receiver<()>, up: &std::sync::mpsc::Sender<io::Result<()>>) {
+        let open = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let listener = runtime.block_on(async { listen(self.from) })?;
+            Ok((runtime, listener))
+        };
+        // Whoever starts a proxy waits for this.
+        match open() {
+            Ok((runtime, listener)) => {
+                let _ = up.send(Ok(()));
+                runtime.block_on(self.open(listener, end));
+            }
+            Err(error) => drop(up.send(Err(error))),
+        }
+    }
+
     async fn open(mut self, listener: TcpListener, mut end: mpsc::Receiver<()>) {
         let mut listener = Some(listener);
         loop {
@@ -212,7 +228,7 @@ impl Gate {
     }
 }
 
-async fn accept(listener: Option<&TcpListener>) -> std::io::Result<TcpStream> {
+async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
     match listener {
         Some(listener) => Ok(listener.accept().await?.0),
         None => std::future::pending().await,

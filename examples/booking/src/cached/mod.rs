@@ -10,7 +10,7 @@ mod tests;
 
 use std::future::Future;
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use larder::Outcome;
 use rusqlite::Transaction;
@@ -41,6 +41,25 @@ impl CacheMode {
             CacheMode::None => "none",
             CacheMode::Ttl => "ttl",
             CacheMode::Larder => "larder",
+        }
+    }
+}
+
+/// Where the second tier is.
+#[derive(Clone)]
+pub(crate) enum SecondTier {
+    /// In a file of this node's own; created when absent.
+    File(PathBuf),
+    /// On a server that all nodes share.
+    Redis(String),
+}
+
+impl std::fmt::Debug for SecondTier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SecondTier::File(path) => f.debug_tuple("File").field(path).finish(),
+            // A URL may hold a password.
+            SecondTier::Redis(_) => f.write_str("Redis(..)"),
         }
     }
 }
@@ -110,19 +129,19 @@ pub(crate) enum Caching {
 }
 
 impl Caching {
-    /// Builds what the mode asks for. `store` is the second tier's file; when it cannot be used, there is none.
+    /// Builds what the mode asks for. A second tier that cannot be used is left out.
     ///
     /// # Errors
     /// `Cache` when the journal in the database cannot be used.
     pub(crate) async fn build(
         mode: CacheMode,
         database: &Path,
-        store: &Path,
+        second: &SecondTier,
     ) -> Result<Caching, ServiceError> {
         Ok(match mode {
             CacheMode::None => Caching::None,
-            CacheMode::Ttl => Caching::On(Box::new(Regions::by_ttl(store).await?)),
-            CacheMode::Larder => Caching::On(Box::new(Regions::by_journal(database, store).await?)),
+            CacheMode::Ttl => Caching::On(Box::new(Regions::by_ttl(database, second).await?)),
+            CacheMode::Larder => Caching::On(Box::new(Regions::by_journal(database, second).await?)),
         })
     }
 
@@ -180,6 +199,14 @@ impl Caching {
     pub(crate) async fn catch_up(&self) {
         if let Caching::On(regions) = self {
             let _ = regions.cache.sync().await;
+        }
+    }
+
+    /// How much of the journal it has applied; `None` without one to follow.
+    pub(crate) fn applied(&self) -> Option<u64> {
+        match self {
+            Caching::None => None,
+            Caching::On(regions) => Some(regions.cache.stats().journal.position),
         }
     }
 

@@ -7,10 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use larder::journal::SqliteJournal;
-use larder::store::SqliteStore;
+use larder::store::{RedisStore, SqliteStore};
 use larder::{Bytes, Cache, Level, Outcome, Policy, Region, Tag, Target, key, tag};
 use rusqlite::Transaction;
 
+use crate::cached::SecondTier;
 use crate::console;
 use crate::domain::{
     Availability, AvailabilityQuery, BranchId, CompanyId, Service, Staff, Statistics, Touched,
@@ -40,21 +41,24 @@ pub(crate) struct Regions {
 }
 
 impl Regions {
-    /// Expiry only: the same regions and tiers, but nobody tells them of changes.
-    pub(crate) async fn by_ttl(store: &Path) -> Result<Regions, ServiceError> {
-        Self::build(None, store, Level::Eventual).await
+    /// Expiry only: the same regions and tiers, but nobody tells them of changes. Nodes that share a tier are of one
+    /// history all the same.
+    pub(crate) async fn by_ttl(database: &Path, second: &SecondTier) -> Result<Regions, ServiceError> {
+        let journal = match second {
+            SecondTier::File(_) => None,
+            SecondTier::Redis(_) => Some(journal(database)?),
+        };
+        Self::build(journal, second, Level::Eventual).await
     }
 
     /// Larder as intended: the journal is in the application's own database.
-    pub(crate) async fn by_journal(database: &Path, store: &Path) -> Result<Regions, ServiceError> {
-        let journal =
-            SqliteJournal::open(database).map_err(|error| ServiceError::Cache(error.to_string()))?;
-        Self::build(Some(journal), store, Level::Bounded(BOUND)).await
+    pub(crate) async fn by_journal(database: &Path, second: &SecondTier) -> Result<Regions, ServiceError> {
+        Self::build(Some(journal(database)?), second, Level::Bounded(BOUND)).await
     }
 
     async fn build(
         journal: Option<SqliteJournal>,
-        store: &Path,
+        second: &SecondTier,
         level: Level,
     ) -> Result<Regions, ServiceError> {
         let mut builder = Cache::builder(NAMESPACE).memory(Bytes::mib(MEMORY_MIB));
@@ -62,14 +66,20 @@ impl Regions {
             builder = builder.journal(journal);
         }
         // A full or read-only disk costs the second tier, not the service.
-        let store_missing = match SqliteStore::open(store) {
-            Ok(store) => {
-                builder = builder.store(store);
-                None
-            }
-            Err(error) => {
-                console::message(&format!("the cache goes on without its second tier: {error}"));
-                Some(error.to_string())
+        let mut store_missing = None;
+        builder = match second {
+            SecondTier::File(path) => match SqliteStore::open(path) {
+                Ok(store) => builder.store(store),
+                Err(error) => {
+                    console::message(&format!("the cache goes on without its second tier: {error}"));
+                    store_missing = Some(error.to_string());
+                    builder
+                }
+            },
+            // A server that cannot be reached yet is no error; a URL that cannot be understood is.
+            SecondTier::Redis(url) => {
+                let store = RedisStore::connect(url).await;
+                builder.store(store.map_err(|error| ServiceError::Cache(error.to_string()))?)
             }
         };
         let cache = builder.build().await?;
@@ -133,6 +143,10 @@ impl Regions {
     ) -> Result<Outcome<Vec<Staff>>, ServiceError> {
         Ok(self.staff.get_or_load(key![company, branch], async move |_| load.await).await?)
     }
+}
+
+fn journal(database: &Path) -> Result<SqliteJournal, ServiceError> {
+    SqliteJournal::open(database).map_err(|error| ServiceError::Cache(error.to_string()))
 }
 
 /// Names what a change touches in the outbox, inside the change's own transaction.

@@ -18,12 +18,14 @@ use axum::response::Html;
 use axum::routing::{get, post};
 
 use crate::args::ServeArgs;
+use crate::cached::SecondTier;
 use crate::console;
 use crate::db::Durability;
 use crate::error::ServiceError;
 use crate::history::generate;
 use crate::service::{BookingService, ServiceConfig};
 use crate::signals::asked_to_stop;
+use crate::under_way::UnderWay;
 
 /// The largest request body.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -83,10 +85,12 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<(), ServeError> {
 fn config(args: &ServeArgs) -> ServiceConfig {
     ServiceConfig {
         database: args.database.clone(),
-        store: args.database.with_extension("cache.db"),
+        second: SecondTier::File(args.database.with_extension("cache.db")),
         cache: args.cache,
         durability: Durability::Full,
         readers: READERS,
+        node: 0,
+        under_way: UnderWay::default(),
     }
 }
 

@@ -37,6 +37,11 @@ impl Latencies {
         self.total += other.total;
     }
 
+    /// Whether nothing was recorded.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
     /// The duration at or below which `percentile` percent of the records lie, in microseconds; 0 without records.
     pub(crate) fn percentile_us(&self, percentile: f64) -> f64 {
         let wanted = (self.total as f64 * percentile / 100.0).ceil().max(1.0);

@@ -5,6 +5,7 @@
 pub(crate) mod latency;
 pub(crate) mod oracle;
 pub(crate) mod plan;
+pub(crate) mod propagation;
 pub(crate) mod tally;
 pub(crate) mod user;
 pub(crate) mod zipf;
@@ -17,10 +18,12 @@ use tokio::task::JoinSet;
 
 use crate::error::ServiceError;
 use crate::service::BookingService;
+use latency::Latencies;
 use oracle::Oracle;
 use plan::Plan;
+use propagation::Propagation;
 use tally::{Live, Tally};
-use user::User;
+use user::{Surroundings, User};
 
 /// Set once, by a signal or a failure: everyone finishes what they are at and stops.
 #[derive(Clone, Debug, Default)]
@@ -48,17 +51,21 @@ pub(crate) struct Pace {
 #[derive(Debug)]
 pub(crate) struct Measured {
     pub(crate) tally: Tally,
+    /// The same by node.
+    pub(crate) nodes: Vec<Tally>,
+    /// From a write's acknowledgement to the last node's knowing of it; empty when nobody is told.
+    pub(crate) propagation: Latencies,
     pub(crate) duration: Duration,
     /// Steps of the history for which there was no time.
     pub(crate) steps_left: usize,
 }
 
-/// Replays the plan against the service.
+/// Replays the plan against the nodes of the service, users in turn on each.
 ///
 /// # Errors
 /// The first failure of the service that a user cannot explain (a refused booking is not one).
 pub(crate) async fn run(
-    service: &Arc<BookingService>,
+    nodes: &[Arc<BookingService>],
     plan: &Arc<Plan>,
     pace: Pace,
     live: &Arc<Live>,
@@ -67,15 +74,29 @@ pub(crate) async fn run(
     let oracle = Arc::new(Oracle::new());
     let began = Instant::now();
     let mut users = JoinSet::new();
-    for number in 0..pace.users {
-        let user = User::new(number, pace, began, Arc::clone(service), Arc::clone(plan), Arc::clone(&oracle));
-        users.spawn(user.run(Arc::clone(live), stop.clone()));
+    let (propagation, measurement) = Propagation::start(nodes).unzip();
+    for (number, (node, service)) in (0..pace.users).zip(nodes.iter().enumerate().cycle()) {
+        let surroundings = Surroundings {
+            service: Arc::clone(service),
+            oracle: Arc::clone(&oracle),
+            propagation: propagation.clone(),
+        };
+        let user = User::new(number, pace, began, surroundings, Arc::clone(plan))
+            .run(Arc::clone(live), stop.clone());
+        users.spawn(async move { user.await.map(|tally| (node, tally)) });
     }
+    drop(propagation);
     let mut tally = Tally::new();
+    let mut by_node = vec![Tally::new(); nodes.len()];
     let mut failure = None;
     while let Some(ended) = users.join_next().await {
         match ended {
-            Ok(Ok(own)) => tally.merge(&own),
+            Ok(Ok((node, own))) => {
+                tally.merge(&own);
+                if let Some(sum) = by_node.get_mut(node) {
+                    sum.merge(&own);
+                }
+            }
             Ok(Err(error)) => {
                 stop.set();
                 failure.get_or_insert(error);
@@ -86,11 +107,16 @@ pub(crate) async fn run(
             }
         }
     }
+    let duration = began.elapsed();
+    let propagation = match measurement {
+        Some(measurement) => measurement.finish().await,
+        None => Latencies::new(),
+    };
     match failure {
         Some(error) => Err(error),
         None => {
             let steps_left = plan.steps().saturating_sub(tally.steps);
-            Ok(Measured { tally, duration: began.elapsed(), steps_left })
+            Ok(Measured { tally, nodes: by_node, propagation, duration, steps_left })
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use fastrand::Rng;
 
 use crate::cached::Read;
+use crate::db::write::Written;
 use crate::domain::{AppointmentId, Availability, AvailabilityQuery, Slot};
 use crate::error::ServiceError;
 use crate::history::Step;
@@ -17,6 +18,7 @@ use crate::history::generate::customer_name;
 use crate::service::BookingService;
 use crate::workload::oracle::{Oracle, Verdict};
 use crate::workload::plan::{Plan, PlannedStep};
+use crate::workload::propagation::Propagation;
 use crate::workload::tally::{Live, Tally, Totals};
 use crate::workload::{Pace, Stop};
 
@@ -33,12 +35,29 @@ const SERVICES: u32 = 5;
 const STAFF: u32 = 5;
 const HOUR_WINDOW: u32 = 27;
 
+/// Whom a user deals with: their node, and those who watch.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) service: Arc<BookingService>,
+    pub(crate) oracle: Arc<Oracle>,
+    pub(crate) propagation: Option<Propagation>,
+}
+
+impl Surroundings {
+    /// Called at once when the service has answered a write.
+    fn acknowledged(&self, written: &Written) {
+        self.oracle.acknowledged(written);
+        if let Some(propagation) = &self.propagation {
+            propagation.acknowledged(&self.service);
+        }
+    }
+}
+
 /// One user and all they know.
 pub(crate) struct User {
     rng: Rng,
-    service: Arc<BookingService>,
+    around: Surroundings,
     plan: Arc<Plan>,
-    oracle: Arc<Oracle>,
     /// Steps still to do, each with the moment it is due.
     due: VecDeque<(Instant, PlannedStep)>,
     /// What this user has booked, by the history's booking.
@@ -53,9 +72,8 @@ impl User {
         number: usize,
         pace: Pace,
         began: Instant,
-        service: Arc<BookingService>,
+        around: Surroundings,
         plan: Arc<Plan>,
-        oracle: Arc<Oracle>,
     ) -> User {
         let spread = pace.length.mul_f64(HISTORY_SHARE).div_f64(plan.steps().max(1) as f64);
         let when = |step: &PlannedStep| began + spread.mul_f64(step.index as f64);
@@ -63,7 +81,7 @@ impl User {
         // Users differ from each other and are the same in every run with this seed.
         let rng = Rng::with_seed(pace.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number as u64));
         let ends = began + pace.length;
-        User { rng, service, plan, oracle, due, held: HashMap::new(), ends, tally: Tally::new() }
+        User { rng, around, plan, due, held: HashMap::new(), ends, tally: Tally::new() }
     }
 
     /// Acts until the run ends or is stopped.
@@ -110,15 +128,15 @@ impl User {
         let roll = self.rng.u32(0..100);
         let began = Instant::now();
         if roll < STATISTICS {
-            let read = self.service.statistics(place.company).await?;
+            let read = self.around.service.statistics(place.company).await?;
             let took = began.elapsed();
-            let verdict = self.oracle.judge_statistics(place.company, read.version, began);
+            let verdict = self.around.oracle.judge_statistics(place.company, read.version, began);
             self.tally.read(read.source, took, verdict);
         } else if roll < STATISTICS + SERVICES {
-            let read = self.service.services(place.company).await?;
+            let read = self.around.service.services(place.company).await?;
             self.tally.read(read.source, began.elapsed(), Verdict::default());
         } else if roll < STATISTICS + SERVICES + STAFF {
-            let read = self.service.staff(place.company, place.branch).await?;
+            let read = self.around.service.staff(place.company, place.branch).await?;
             self.tally.read(read.source, began.elapsed(), Verdict::default());
         } else {
             if roll < STATISTICS + SERVICES + STAFF + HOUR_WINDOW {
@@ -133,9 +151,9 @@ impl User {
     /// Reads availability, timed and judged.
     async fn look(&mut self, query: AvailabilityQuery) -> Result<Read<Availability>, ServiceError> {
         let began = Instant::now();
-        let read = self.service.availability(query).await?;
+        let read = self.around.service.availability(query).await?;
         let took = began.elapsed();
-        let verdict = self.oracle.judge_availability(query.hour, &read, began);
+        let verdict = self.around.oracle.judge_availability(query.hour, &read, began);
         self.tally.read(read.source, took, verdict);
         Ok(read)
     }
@@ -155,9 +173,9 @@ impl User {
     async fn book(&mut self, step: &PlannedStep) -> Result<(), ServiceError> {
         for _ in 0..TRIES_MAX {
             let Some(slot) = self.choose(step.query).await? else { return Ok(()) };
-            match self.service.book(step.request(slot, customer_name(step.customer))).await {
+            match self.around.service.book(step.request(slot, customer_name(step.customer))).await {
                 Ok(written) => {
-                    self.oracle.acknowledged(&written);
+                    self.around.acknowledged(&written);
                     self.held.insert(step.booking, written.appointment.id);
                     self.tally.booked += 1;
                     return Ok(());
@@ -172,9 +190,9 @@ impl User {
         let Some(&id) = self.held.get(&step.booking) else { return Ok(()) };
         for _ in 0..TRIES_MAX {
             let Some(slot) = self.choose(step.query).await? else { return Ok(()) };
-            match self.service.reschedule(id, Some(slot.staff), slot.starts).await {
+            match self.around.service.reschedule(id, Some(slot.staff), slot.starts).await {
                 Ok(written) => {
-                    self.oracle.acknowledged(&written);
+                    self.around.acknowledged(&written);
                     self.tally.rescheduled += 1;
                     return Ok(());
                 }
@@ -186,8 +204,8 @@ impl User {
 
     async fn cancel(&mut self, step: &PlannedStep) -> Result<(), ServiceError> {
         let Some(id) = self.held.remove(&step.booking) else { return Ok(()) };
-        let written = self.service.cancel(id).await?;
-        self.oracle.acknowledged(&written);
+        let written = self.around.service.cancel(id).await?;
+        self.around.acknowledged(&written);
         self.tally.cancelled += 1;
         Ok(())
     }

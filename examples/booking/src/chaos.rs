@@ -1,0 +1,103 @@
+//! Faults on a schedule, while a run goes on: the rig's, one after another in an order that the seed decides.
+//!
+//! `bench` starts it on a server that it has spawned itself; it never touches any other.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use larder_rig::{Fault, Site};
+use serde::Serialize;
+
+use crate::workload::Stop;
+
+/// Between two faults, and how long each lasts: from, to, in milliseconds.
+const PEACE_MS: (u64, u64) = (500, 1_500);
+const LASTS_MS: (u64, u64) = (700, 2_500);
+/// Between two blows of a fault that is a series of them.
+const BLOWS: Duration = Duration::from_millis(50);
+
+/// A fault that set in, and when it was over.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Injected {
+    pub(crate) fault: &'static str,
+    /// Since the run began.
+    pub(crate) at_s: f64,
+    pub(crate) lasted_s: f64,
+}
+
+/// Faults going on.
+#[derive(Debug)]
+pub(crate) struct Chaos {
+    stop: Stop,
+    thread: JoinHandle<Result<Vec<Injected>, larder_rig::Error>>,
+}
+
+impl Chaos {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// When there is no thread for it.
+    pub(crate) fn start(site: Arc<Site>, seed: u64) -> std::io::Result<Chaos> {
+        let stop = Stop::default();
+        let stopped = stop.clone();
+        let thread = thread::Builder::new()
+            .name("booking-chaos".to_owned())
+            .spawn(move || inject(&site, Rng::with_seed(seed), &stopped))?;
+        Ok(Chaos { stop, thread })
+    }
+
+    /// Ends the fault of the moment; what was injected.
+    ///
+    /// # Errors
+    /// When the server did not do as it was told: not what the run is about.
+    pub(crate) async fn finish(self) -> Result<Vec<Injected>, larder_rig::Error> {
+        self.stop.set();
+        let joined = tokio::task::spawn_blocking(|| self.thread.join()).await;
+        let injected = joined.ok().and_then(Result::ok);
+        injected.unwrap_or_else(|| Err(larder_rig::Error::new("the thread that injects faults has panicked")))
+    }
+}
+
+fn inject(site: &Site, mut rng: Rng, stop: &Stop) -> Result<Vec<Injected>, larder_rig::Error> {
+    let began = Instant::now();
+    let mut injected = Vec::new();
+    let mut order: Vec<&Fault> = Vec::new();
+    loop {
+        pause(&mut rng, PEACE_MS, stop, || Ok(()))?;
+        if stop.is_set() {
+            return Ok(injected);
+        }
+        let Some(fault) = order.pop() else {
+            order.extend(Fault::ALL);
+            rng.shuffle(&mut order);
+            continue;
+        };
+        let set_in = Instant::now();
+        fault.begin(site)?;
+        pause(&mut rng, LASTS_MS, stop, || fault.again(site))?;
+        fault.end(site)?;
+        let at_s = rounded(set_in.duration_since(began));
+        injected.push(Injected { fault: fault.name, at_s, lasted_s: rounded(set_in.elapsed()) });
+    }
+}
+
+/// Lets some time between these pass, with a blow now and then; ends early when stopped.
+fn pause(
+    rng: &mut Rng,
+    (from, to): (u64, u64),
+    stop: &Stop,
+    mut blow: impl FnMut() -> Result<(), larder_rig::Error>,
+) -> Result<(), larder_rig::Error> {
+    let ends = Instant::now() + Duration::from_millis(rng.u64(from..=to));
+    while Instant::now() < ends && !stop.is_set() {
+        blow()?;
+        thread::sleep(BLOWS);
+    }
+    Ok(())
+}
+
+fn rounded(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e3).round() / 1e3
+}

@@ -110,7 +110,7 @@ impl Engine {
         let tier = self.shared_tier(scope).filter(|tier| self.tiers[*tier].is_well())?;
         let now = self.time.now();
         // Before any history was adopted nothing is kept, so there is nothing to share.
-        let stamp = self.birth(scope, now)?.stamp;
+        let stamp = self.birth(scope)?.stamp;
         let hard = u64::try_from(scope.policy.hard_timeout.as_nanos()).unwrap_or(u64::MAX);
         let keys = flights.iter().enumerate().map(|(at, (key, flight))| {
             let (holder, displaced) = flight.named(|| self.holder());
@@ -227,7 +227,7 @@ impl Shared {
         }
         let mut claims = Vec::with_capacity(places.len());
         // A load that waited is born when it has.
-        let born = engine.birth(scope, engine.time.now()).filter(|_| !seeded_bug!("claim_keeps_its_stamp"));
+        let born = engine.birth(scope).filter(|_| !seeded_bug!("claim_keeps_its_stamp"));
         for place in places {
             let sharing = &mut self.keys[*place];
             sharing.claim.stamp = born.map_or(sharing.claim.stamp, |born| born.stamp);

@@ -5,6 +5,7 @@
 //! no runtime: time and randomness are arguments. The engine in `larder` drives it; adapters implement its
 //! [`port`]s.
 
+mod attendance;
 mod decode;
 mod envelope;
 pub mod expiry;
@@ -29,6 +30,7 @@ mod tag;
 mod target;
 mod token;
 
+pub use attendance::{Attendance, NodeId};
 pub use decode::Malformed;
 pub use envelope::{Content, Envelope, EnvelopeHead, Limits, Packing, Rejected};
 pub use expiry::{Expiry, FailSafe, Life, Override, Times};

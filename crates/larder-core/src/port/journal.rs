@@ -1,10 +1,12 @@
 //! The journal port: the ordered list of invalidations of a namespace, and the authority on it.
 
 use super::{BoxFuture, Source};
+use crate::attendance::{Attendance, NodeId};
 use crate::position::{Epoch, Link};
 use crate::record::{Act, Cause, Intent, Record};
 use crate::target::Target;
 use std::fmt;
+use std::time::Duration;
 
 /// What a journal holds, in one atomic answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +100,27 @@ pub trait Journal: Send + Sync + 'static {
     /// `oldest` and `head` are one link: the new epoch, the position of the old head, and a nonce of its own. Open
     /// intents stay open.
     fn roll<'a>(&'a self, namespace: &'a str, seen: Epoch) -> BoxFuture<'a, Result<(), JournalError>>;
+
+    /// Notes that a node is there and has applied everything up to `applied`, for `lasts` from now by the authority's own
+    /// clock; then, unless it says so again, it is forgotten. For no time: it is forgotten at once. A journal that does
+    /// not keep an attendance does nothing.
+    fn attend<'a>(
+        &'a self,
+        _namespace: &'a str,
+        _node: NodeId,
+        _applied: Link,
+        _lasts: Duration,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Who is there, from the authority itself; `None` if this journal does not keep an attendance.
+    fn attendance<'a>(
+        &'a self,
+        _namespace: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Attendance>, JournalError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Completes when there may be something that this handle has not read: a hint, never relied upon. May complete
     /// for no reason, and may never complete.

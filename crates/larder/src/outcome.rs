@@ -18,7 +18,7 @@ pub enum Source {
     Store(u8),
     /// The loader this read ran.
     Loader,
-    /// A load another reader had begun.
+    /// A load another reader had begun, in this process or on another node.
     Flight,
 }
 

@@ -248,6 +248,20 @@ async fn without_the_store_every_node_loads_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_failed_to_answer_a_read_is_not_asked_who_loads() {
+    // Whoever waited for its deadline once would wait for another.
+    let nodes = Nodes::new(2, bounded()).await;
+    nodes.rig.store.fail_next(1);
+    assert_eq!(value(nodes.read(0)).await, (1, Source::Loader));
+    assert_eq!(nodes.rig.store.calls().claims, 0);
+    settle().await;
+    assert_eq!(value(nodes.read(1)).await, (1, Source::Store(0)));
+    nodes.rig.pass(TTL).await;
+    assert_eq!(value(nodes.read(1)).await, (1, Source::Loader));
+    assert_eq!(nodes.rig.store.calls().claims, 1, "it answers again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_does_not_say_who_loads_holds_a_load_up_for_a_moment() {
     let nodes = Nodes::new(2, bounded()).await;
     let _claims = nodes.rig.store.hold_claims();

@@ -107,6 +107,11 @@ impl Breaker {
         Some(News::Failing)
     }
 
+    /// Whether the last operation failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) != 0
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.until.load(Ordering::Relaxed) != 0
     }

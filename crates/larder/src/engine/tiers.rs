@@ -103,9 +103,9 @@ impl Tier {
         self.store.flights().is_some()
     }
 
-    /// Whether it answers reads; only then is it worth asking who loads.
+    /// Whether it answered the last read; only then is it worth asking who loads.
     pub(super) fn is_well(&self) -> bool {
-        !self.reads.is_open()
+        !self.reads.is_failing()
     }
 
     /// See [`SharedFlights::claim_many`](larder_core::port::SharedFlights::claim_many).

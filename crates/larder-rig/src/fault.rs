@@ -21,9 +21,9 @@ const PLAIN: Fault = Fault { name: "", begin: nothing, again: nothing, end: noth
 impl Fault {
     /// All of them.
     pub const ALL: &[Self] = &[
-        Self { name: "restarted empty", begin: |site| site.server().restart_empty(), ..PLAIN },
+        Self { name: "restarted empty at once", begin: |site| site.server().restart_empty(), ..PLAIN },
         Self {
-            name: "killed, restarted empty",
+            name: "killed and restarted empty",
             begin: kill,
             end: |site| site.server().restart_empty(),
             ..PLAIN
@@ -74,7 +74,7 @@ impl Fault {
         Self { name: "allkeys-lru churn", begin: little_room, again: fill, end: enough_room },
         Self { name: "output buffers killed", begin: small_buffers, end: large_buffers, ..PLAIN },
         Self {
-            name: "server stands still (SIGSTOP)",
+            name: "SIGSTOP: the server stands still",
             begin: |site| {
                 site.server().pause();
                 Ok(())
@@ -118,7 +118,7 @@ impl Fault {
 }
 
 /// The one that hits a single client.
-const CUT_OFF: &str = "one node cut off";
+const CUT_OFF: &str = "one node is cut off";
 
 fn nothing(_: &Site) -> Result<(), Error> {
     Ok(())

@@ -89,6 +89,53 @@ fn json_is_one_object_of_the_promised_shape_and_no_files_stay() {
 }
 
 #[test]
+fn nodes_share_a_database_and_a_server_through_faults_without_a_stale_read() {
+    if larder_rig::Flavour::installed().is_empty() {
+        return;
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    let args = ["--json", "--seconds", "4", "--users", "6", "--cache", "larder"];
+    let nodes = ["--nodes", "3", "--redis", "spawn", "--chaos"];
+    let output = booking(temporary.path()).args(args).args(nodes).output().unwrap();
+    let report = only_object(&output);
+    let run = &report["runs"][0];
+    assert_eq!((&run["nodes"], &run["stale_reads"]), (&3.into(), &0.into()), "{run}");
+    let rates = run["node_hit_rates"].as_array().unwrap();
+    assert!(rates.len() == 3 && rates.iter().all(|rate| rate.as_f64() > Some(0.0)), "{run}");
+    let propagation = &run["propagation_us"];
+    assert!(propagation["p50"].as_f64() > Some(0.0) && propagation["p99"].is_f64(), "{run}");
+    assert!(run["cross_node_stampedes"].is_u64(), "{run}");
+    for fault in run["faults"].as_array().unwrap() {
+        assert!(
+            fault["fault"].is_string() && fault["at_s"].is_f64() && fault["lasted_s"].is_f64(),
+            "{fault}"
+        );
+    }
+    assert!(!run["faults"].as_array().unwrap().is_empty(), "{run}");
+}
+
+#[test]
+fn without_a_server_to_spawn_it_says_what_to_install() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = booking(temporary.path());
+    command.args(["--redis", "spawn"]).env("PATH", "").env("CARGO_TARGET_DIR", temporary.path());
+    let output = command.output().unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty());
+    let said = text(&output.stderr);
+    assert!(said.contains("apt-get install redis-server") && said.contains("--redis URL"), "{said}");
+}
+
+#[test]
+fn chaos_is_for_a_server_of_our_own() {
+    let temporary = tempfile::tempdir().unwrap();
+    let args = ["--redis", "redis://user:secret@127.0.0.1:1", "--chaos"];
+    let output = booking(temporary.path()).args(args).output().unwrap();
+    assert!(!output.status.success());
+    let said = text(&output.stderr);
+    assert!(said.contains("--redis spawn") && !said.contains("secret"), "{said}");
+}
+
+#[test]
 fn without_json_the_table_and_the_sentences_are_the_output() {
     let temporary = tempfile::tempdir().unwrap();
     let args = ["--cache", "none", "--seconds", "1", "--users", "2"];

@@ -33,23 +33,23 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     let row = |name, play| Scenario { name, play, control: false };
     let site = |fault: &'static Fault| row(fault.name, Play::Site(fault));
     let mut rows = vec![row("none", Play::Peace)];
-    rows.extend(Fault::named("one node cut off").map(|fault| Scenario {
-        name: "control: one node cut off, nodes without a level",
+    rows.extend(Fault::named("one node is cut off").map(|fault| Scenario {
+        name: "control: a node without a level is cut off",
         play: Play::Site(fault),
         control: true,
     }));
     rows.extend(Fault::ALL.iter().map(site));
     rows.extend([
-        row("a node killed, restarted", Play::Node(kill_node, |scene| scene.node()?.restart())),
-        row("a node stands still (SIGSTOP)", Play::Node(pause_node, resume_node)),
-        row("Sentinel: master killed", Play::Sentinel(|set| set.kill_master().map(drop))),
-        row("Sentinel: handed over", Play::Sentinel(Sentinel::hand_over)),
+        row("kill -9: a node dies and comes back", Play::Node(kill_node, |scene| scene.node()?.restart())),
+        row("SIGSTOP: a node stands still", Play::Node(pause_node, resume_node)),
+        row("Sentinel: the master is killed", Play::Sentinel(|set| set.kill_master().map(drop))),
+        row("Sentinel: the master hands over", Play::Sentinel(Sentinel::hand_over)),
         row(
-            "Cluster: the journal's master killed",
+            "Cluster: the journal's master is killed",
             Play::Cluster(|cluster| cluster.kill_master(journal_slot(cluster)?).map(drop)),
         ),
         row(
-            "Cluster: the journal's master handed over",
+            "Cluster: the journal's master hands over",
             Play::Cluster(|cluster| cluster.hand_over(journal_slot(cluster)?)),
         ),
         row(

@@ -77,10 +77,10 @@ mod pages {
     #[doc = include_str!("../../../docs/concepts/sqlite.md")]
     struct Sqlite;
     #[cfg(feature = "redis")]
-    #[doc = include_str!("../../../docs/concepts/redis-faults.md")]
-    struct RedisFaults;
     #[doc = include_str!("../../../docs/concepts/redis.md")]
     struct Redis;
+    #[doc = include_str!("../../../docs/concepts/redis-faults.md")]
+    struct RedisFaults;
     #[doc = include_str!("../../../docs/concepts/flights.md")]
     struct Flights;
     #[doc = include_str!("../../../docs/concepts/expiry-and-failsafe.md")]

@@ -65,15 +65,12 @@ fn inject(site: &Site, mut rng: Rng, stop: &Stop) -> Result<Vec<Injected>, larde
     let mut injected = Vec::new();
     let mut order: Vec<&Fault> = Vec::new();
     loop {
-        pause(&mut rng, PEACE_MS, stop, || Ok(()))?;
-        if stop.is_set() {
-            return Ok(injected);
-        }
-        let Some(fault) = order.pop() else {
+        if order.is_empty() {
             order.extend(Fault::ALL);
             rng.shuffle(&mut order);
-            continue;
-        };
+        }
+        pause(&mut rng, PEACE_MS, stop, || Ok(()))?;
+        let Some(fault) = order.pop().filter(|_| !stop.is_set()) else { return Ok(injected) };
         let set_in = Instant::now();
         fault.begin(site)?;
         pause(&mut rng, LASTS_MS, stop, || fault.again(site))?;

@@ -210,8 +210,8 @@ impl BookingService {
         &self,
         write: impl FnOnce(&Transaction<'_>) -> Result<Written, ServiceError> + Send + 'static,
     ) -> Result<Written, ServiceError> {
-        let written = self.database.writer.write(write).await?;
-        self.caching.catch_up().await;
+        let mut written = self.database.writer.write(write).await?;
+        written.record = self.caching.catch_up().await.filter(|_| self.mode == CacheMode::Larder);
         Ok(written)
     }
 

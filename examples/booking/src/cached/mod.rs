@@ -194,11 +194,12 @@ impl Caching {
         }
     }
 
-    /// Applies every change committed so far. A cache that cannot is no reason to fail: its level still bounds what
-    /// it serves.
-    pub(crate) async fn catch_up(&self) {
-        if let Caching::On(regions) = self {
-            let _ = regions.cache.sync().await;
+    /// Applies every change committed so far; how many there are. A cache that cannot is no reason to fail: its level
+    /// still bounds what it serves.
+    pub(crate) async fn catch_up(&self) -> Option<u64> {
+        match self {
+            Caching::None => None,
+            Caching::On(regions) => regions.cache.sync().await.ok(),
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Written {
     pub(crate) hours: BTreeSet<i64>,
     pub(crate) days: Vec<(DayKey, i64)>,
     pub(crate) company_version: i64,
+    /// Where its record is in the journal, or a little further; known once the cache has applied it.
+    pub(crate) record: Option<u64>,
 }
 
 /// Books.
@@ -225,7 +227,7 @@ fn finish(
     let company_version = raise_company(tx, touched.company)?;
     outbox(tx, touched, cause)?;
     let hours = touched.hours.clone();
-    Ok(Written { appointment: read::appointment(tx, id)?, hours, days, company_version })
+    Ok(Written { appointment: read::appointment(tx, id)?, hours, days, company_version, record: None })
 }
 
 fn raise_day(tx: &Transaction<'_>, key: DayKey) -> rusqlite::Result<i64> {

@@ -192,7 +192,7 @@ mod tests {
             changes: 0,
         };
         let hours = [DAY.day.at(starts).hour()].into();
-        Written { appointment, hours, days: vec![(DAY, version)], company_version: version }
+        Written { appointment, hours, days: vec![(DAY, version)], company_version: version, record: None }
     }
 
     fn shown(version: i64, starts: &[i64]) -> Availability {

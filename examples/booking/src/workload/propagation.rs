@@ -8,19 +8,22 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::db::write::Written;
 use crate::service::BookingService;
 use crate::workload::latency::Latencies;
 
 /// Between two looks: what is measured is no finer than this.
-const LOOK: Duration = Duration::from_micros(50);
+const LOOK: Duration = Duration::from_micros(100);
+/// Between two samples: to look costs, and is not to be measured in the reads.
+const REST: Duration = Duration::from_millis(20);
 /// A node that takes longer is counted as taking this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A write that was acknowledged at this moment, when its own node had applied this much.
+/// A write that was acknowledged at this moment, with its place in the journal.
 #[derive(Clone, Copy, Debug)]
 struct Acknowledged {
     since: Instant,
-    position: u64,
+    record: u64,
 }
 
 /// The measurement; clones are the same.
@@ -34,8 +37,11 @@ pub(crate) struct Propagation {
 pub(crate) struct Measurement(JoinHandle<Latencies>);
 
 impl Propagation {
-    /// Starts to look at these nodes; `None` when there is no thread for it.
+    /// Starts to look at these nodes; `None` when there is but one, or no thread for it.
     pub(crate) fn start(nodes: &[Arc<BookingService>]) -> Option<(Propagation, Measurement)> {
+        if nodes.len() < 2 {
+            return None;
+        }
         // No room: a sample is taken when the last one is done, and otherwise lost.
         let (samples, taken) = mpsc::sync_channel(0);
         let nodes = nodes.to_vec();
@@ -43,6 +49,7 @@ impl Propagation {
             let mut latencies = Latencies::new();
             for sample in taken {
                 latencies.record(wait(&nodes, sample));
+                thread::sleep(REST);
             }
             latencies
         };
@@ -50,11 +57,11 @@ impl Propagation {
         Some((Propagation { samples }, Measurement(thread)))
     }
 
-    /// A write on this node has just been acknowledged.
-    pub(crate) fn acknowledged(&self, by: &BookingService) {
-        if let Some(position) = by.applied() {
-            // Full while another sample is waited for.
-            let _ = self.samples.try_send(Acknowledged { since: Instant::now(), position });
+    /// A write has just been acknowledged.
+    pub(crate) fn acknowledged(&self, written: &Written) {
+        if let Some(record) = written.record {
+            // Refused while another sample is waited for.
+            let _ = self.samples.try_send(Acknowledged { since: Instant::now(), record });
         }
     }
 }
@@ -69,7 +76,7 @@ impl Measurement {
 
 fn wait(nodes: &[Arc<BookingService>], sample: Acknowledged) -> Duration {
     for node in nodes {
-        while node.applied().is_some_and(|applied| applied < sample.position) {
+        while node.applied().is_some_and(|applied| applied < sample.record) {
             if sample.since.elapsed() >= PATIENCE {
                 return PATIENCE;
             }

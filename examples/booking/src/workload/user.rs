@@ -48,7 +48,7 @@ impl Surroundings {
     fn acknowledged(&self, written: &Written) {
         self.oracle.acknowledged(written);
         if let Some(propagation) = &self.propagation {
-            propagation.acknowledged(&self.service);
+            propagation.acknowledged(written);
         }
     }
 }

@@ -6,8 +6,10 @@
 
 use std::{
     fs::{self, File},
+    io::ErrorKind,
     net::{Ipv4Addr, TcpListener},
     ops::RangeInclusive,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -21,16 +23,18 @@ const TRIES: usize = 200;
 pub(crate) struct Ground {
     port: u16,
     directory: PathBuf,
-    /// Held, not used: the reservation.
-    _lock: File,
+    /// The reservation, held for as long as this lives.
+    lock: File,
+    lock_path: PathBuf,
 }
 
 impl Ground {
     /// Some free port.
     pub(crate) fn reserve() -> Result<Self, Error> {
         let root = std::env::temp_dir().join(format!("larder-rig-{}", rustix::process::getuid().as_raw()));
-        fs::create_dir_all(&root).map_err(Error::file("make", &root))?;
         for _ in 0..TRIES {
+            // Whoever leaves last takes it away, at any moment.
+            fs::create_dir_all(&root).map_err(Error::file("make", &root))?;
             if let Some(ground) = Self::take(&root, fastrand::u16(PORTS))? {
                 return Ok(ground);
             }
@@ -39,9 +43,22 @@ impl Ground {
     }
 
     fn take(root: &Path, port: u16) -> Result<Option<Self>, Error> {
-        let path = root.join(format!("{port}.lock"));
-        let lock = File::create(&path).map_err(Error::file("make", &path))?;
-        if lock.try_lock().is_err() || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
+        let lock_path = root.join(format!("{port}.lock"));
+        let lock = match File::create(&lock_path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            made => made.map_err(Error::file("make", &lock_path))?,
+        };
+        if lock.try_lock().is_err() {
+            return Ok(None);
+        }
+        // Its last holder may have removed it after we had opened it: then others lock another file of that name.
+        let is_same = |one: fs::Metadata| lock.metadata().is_ok_and(|own| one.ino() == own.ino());
+        if !fs::metadata(&lock_path).is_ok_and(is_same) {
+            return Ok(None);
+        }
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
+            // Somebody's who knows nothing of the rig. The file goes while it is locked.
+            let _ = fs::remove_file(&lock_path);
             return Ok(None);
         }
         let directory = root.join(port.to_string());
@@ -49,7 +66,7 @@ impl Ground {
             fs::remove_dir_all(&directory).map_err(Error::file("wipe", &directory))?;
         }
         fs::create_dir(&directory).map_err(Error::file("make", &directory))?;
-        Ok(Some(Self { port, directory, _lock: lock }))
+        Ok(Some(Self { port, directory, lock, lock_path }))
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -63,7 +80,13 @@ impl Ground {
 
 impl Drop for Ground {
     fn drop(&mut self) {
-        // What is left behind, the next holder wipes.
+        // What is left behind, the next holder wipes. The lock's file goes while it is locked.
         let _ = fs::remove_dir_all(&self.directory);
+        let _ = fs::remove_file(&self.lock_path);
+        let _ = self.lock.unlock();
+        if let Some(root) = self.directory.parent() {
+            // Not while others are there.
+            let _ = fs::remove_dir(root);
+        }
     }
 }

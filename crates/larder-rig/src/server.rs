@@ -26,12 +26,13 @@ const DUMP: &str = "dump.rdb";
 /// A running server of this machine. It is killed, and its directory removed, on drop.
 #[derive(Debug)]
 pub struct Server {
+    /// First: it ends before its port and its directory are given back.
+    process: Mutex<Option<Process>>,
     setup: Setup,
     ground: Ground,
     tls: Option<(Ground, Certificates)>,
     /// Where a server of a cluster talks to the others.
     bus: Option<Ground>,
-    process: Mutex<Option<Process>>,
 }
 
 /// What a server had saved at some moment.

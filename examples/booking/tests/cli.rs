@@ -112,6 +112,7 @@ fn nodes_share_a_database_and_a_server_through_faults_without_a_stale_read() {
         );
     }
     assert!(!run["faults"].as_array().unwrap().is_empty(), "{run}");
+    assert!(left_in(temporary.path()).is_empty(), "{:?}", left_in(temporary.path()));
 }
 
 #[test]

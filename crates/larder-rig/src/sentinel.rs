@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Five servers: two hold data, three decide who is the master.
 #[derive(Debug)]
 pub struct Sentinel {
-    servers: [Server; 2],
+    servers: Vec<Server>,
     sentinels: Vec<Server>,
 }
 
@@ -47,7 +47,7 @@ impl Sentinel {
             // They look around more often than the ten and two seconds of production. Not all versions can be told.
             let _ = sentinel.ask(&["SENTINEL", "DEBUG", "INFO-PERIOD", "500", "PUBLISH-PERIOD", "200"]);
         }
-        let set = Self { servers: [master, replica], sentinels };
+        let set = Self { servers: vec![master, replica], sentinels };
         set.settle()?;
         Ok(set)
     }

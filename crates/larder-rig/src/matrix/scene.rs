@@ -17,7 +17,7 @@ pub(super) const NODES: usize = 3;
 /// The servers of a row.
 pub(super) enum Servers {
     /// One, behind a proxy for each node.
-    Alone(Site),
+    Alone(Box<Site>),
     Sentinel(Sentinel),
     Cluster(Cluster),
 }
@@ -40,7 +40,9 @@ impl Scene {
         let file = directory.path().join("origin");
         let origin = Arc::new(Origin::create(&file, KEYS)?);
         let servers = match scenario.play {
-            Play::Peace | Play::Site(_) | Play::Node(..) => Servers::Alone(Site::start(flavour, NODES)?),
+            Play::Peace | Play::Site(_) | Play::Node(..) => {
+                Servers::Alone(Box::new(Site::start(flavour, NODES)?))
+            }
             Play::Sentinel(_) => Servers::Sentinel(Sentinel::start(flavour)?),
             Play::Cluster(_) => Servers::Cluster(Cluster::start(flavour)?),
         };

@@ -63,12 +63,12 @@ fn nodes_that_die_and_nodes_that_sleep() {
 
 #[test]
 fn masters_that_die() {
-    play("", "redis", "Sentinel: the master is killed,Cluster: the journal's master is killed");
+    play("", "redis", "Sentinel: the master is killed,Cluster: a master is killed");
 }
 
 #[test]
-fn slots_that_move() {
-    play("", "redis", "Cluster: the journal's slot moves");
+fn masters_that_sleep_and_slots_that_move() {
+    play("", "redis", "Sentinel: the master stands still,Cluster: a slot moves");
 }
 
 #[test]

@@ -48,8 +48,8 @@ pub(crate) struct BenchArgs {
     /// This many nodes on one database, each with a cache and connections of its own; users are spread over them.
     #[arg(long, value_name = "NODES", default_value_t = 1, value_parser = value_parser!(u64).range(1..=64))]
     pub(crate) nodes: u64,
-    /// The second tier is this Redis or Valkey, shared by all nodes: a URL, or `spawn` for a private server that is gone
-    /// afterwards.
+    /// The second tier is this Redis or Valkey, shared by all nodes: a URL; or `spawn` for a private server that is gone
+    /// afterwards, `spawn-sentinel` for a master with a replica and three Sentinels, `spawn-cluster` for three shards.
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<RedisServer>,
     /// Break the spawned server, and the ways to it, in one way after another while the runs go on.
@@ -63,15 +63,18 @@ pub(crate) struct BenchArgs {
 /// Which server the second tier is on. Not to be printed: a URL may hold a password.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum RedisServer {
-    /// One of our own.
-    Spawn,
+    /// One of our own, or several.
+    Spawn(larder_rig::Kind),
     /// Somebody's.
     Url(String),
 }
 
 impl std::fmt::Debug for RedisServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if *self == RedisServer::Spawn { "Spawn" } else { "Url(..)" })
+        match self {
+            RedisServer::Spawn(kind) => f.debug_tuple("Spawn").field(kind).finish(),
+            RedisServer::Url(_) => f.write_str("Url(..)"),
+        }
     }
 }
 
@@ -79,7 +82,12 @@ impl std::str::FromStr for RedisServer {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<RedisServer, Self::Err> {
-        Ok(if text == "spawn" { RedisServer::Spawn } else { RedisServer::Url(text.to_owned()) })
+        Ok(match text {
+            "spawn" => RedisServer::Spawn(larder_rig::Kind::Alone),
+            "spawn-sentinel" => RedisServer::Spawn(larder_rig::Kind::Sentinel),
+            "spawn-cluster" => RedisServer::Spawn(larder_rig::Kind::Cluster),
+            url => RedisServer::Url(url.to_owned()),
+        })
     }
 }
 

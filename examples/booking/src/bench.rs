@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder_rig::{Flavour, Site};
+use larder_rig::{Flavour, Kind, Place};
 
 use crate::args::{BenchArgs, RedisServer};
 use crate::cached::{CacheMode, SecondTier};
@@ -28,6 +28,9 @@ use crate::workload::{self, Measured, Pace, Stop};
 const BOOKINGS_PER_SECOND: u64 = 250;
 /// Reading connections: a few more than this program is likely to have cores.
 const READERS: usize = 4;
+
+/// On a cluster, faults hit the shard that has this key: some of the cache's, as good as any.
+const KEY: &str = "{larder:booking}";
 
 /// Why there is nothing to report.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +65,7 @@ pub(crate) async fn bench(args: BenchArgs) -> Result<(), BenchError> {
     announce(&args, &history, modes.len());
     let users = usize::try_from(args.users).unwrap_or(1);
     let pace = Pace { length: Duration::from_secs(args.seconds), users, seed: args.seed };
-    if args.chaos && args.redis != Some(RedisServer::Spawn) {
+    if args.chaos && !matches!(args.redis, Some(RedisServer::Spawn(_))) {
         return Err(BenchError::ChaosElsewhere);
     }
     let mut runs = Vec::new();
@@ -153,8 +156,8 @@ async fn one(
     let nodes = usize::try_from(args.nodes).unwrap_or(1);
     let redis = Redis::of(args, nodes).map_err(BenchError::Spawn)?;
     let chaos = match &redis {
-        Redis::Spawned(site) if args.chaos => {
-            Some(Chaos::start(Arc::clone(site), args.seed).map_err(|error| {
+        Redis::Spawned(place) if args.chaos => {
+            Some(Chaos::start(Arc::clone(place), args.seed).map_err(|error| {
                 BenchError::Chaos(larder_rig::Error::new(format!("no thread for it: {error}")))
             })?)
         }
@@ -179,7 +182,7 @@ pub(crate) enum Redis {
     None,
     Somebodys(String),
     /// Ended on drop.
-    Spawned(Arc<Site>),
+    Spawned(Arc<Place>),
 }
 
 impl Redis {
@@ -188,11 +191,16 @@ impl Redis {
         match &args.redis {
             None => Ok(Redis::None),
             Some(RedisServer::Url(url)) => Ok(Redis::Somebodys(url.clone())),
-            Some(RedisServer::Spawn) => {
+            Some(RedisServer::Spawn(kind)) => {
                 let flavour = Flavour::ALL.into_iter().find(|flavour| flavour.is_installed());
                 let ways = if args.chaos { nodes } else { 0 };
-                Site::start(flavour.unwrap_or(Flavour::Redis7), ways)
-                    .map(|site| Redis::Spawned(Arc::new(site)))
+                let flavour = flavour.unwrap_or(Flavour::Redis7);
+                let place = match kind {
+                    Kind::Alone => Place::alone(flavour, ways),
+                    Kind::Sentinel => Place::sentinel(flavour),
+                    Kind::Cluster => Place::cluster(flavour, KEY),
+                };
+                place.map(|place| Redis::Spawned(Arc::new(place)))
             }
         }
     }
@@ -201,7 +209,7 @@ impl Redis {
         match self {
             Redis::None => SecondTier::File(directory.join(format!("cache-{node}.db"))),
             Redis::Somebodys(url) => SecondTier::Redis(url.clone()),
-            Redis::Spawned(site) => SecondTier::Redis(site.url(node)),
+            Redis::Spawned(place) => SecondTier::Redis(place.url(node)),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use larder_rig::{Fault, Site};
+use larder_rig::{Fault, Place};
 use serde::Serialize;
 
 use crate::workload::Stop;
@@ -39,12 +39,12 @@ impl Chaos {
     ///
     /// # Errors
     /// When there is no thread for it.
-    pub(crate) fn start(site: Arc<Site>, seed: u64) -> std::io::Result<Chaos> {
+    pub(crate) fn start(place: Arc<Place>, seed: u64) -> std::io::Result<Chaos> {
         let stop = Stop::default();
         let stopped = stop.clone();
         let thread = thread::Builder::new()
             .name("booking-chaos".to_owned())
-            .spawn(move || inject(&site, Rng::with_seed(seed), &stopped))?;
+            .spawn(move || inject(&place, Rng::with_seed(seed), &stopped))?;
         Ok(Chaos { stop, thread })
     }
 
@@ -60,21 +60,21 @@ impl Chaos {
     }
 }
 
-fn inject(site: &Site, mut rng: Rng, stop: &Stop) -> Result<Vec<Injected>, larder_rig::Error> {
+fn inject(place: &Place, mut rng: Rng, stop: &Stop) -> Result<Vec<Injected>, larder_rig::Error> {
     let began = Instant::now();
     let mut injected = Vec::new();
     let mut order: Vec<&Fault> = Vec::new();
     loop {
         if order.is_empty() {
-            order.extend(Fault::ALL);
+            order.extend(Fault::on(place.kind()));
             rng.shuffle(&mut order);
         }
         pause(&mut rng, PEACE_MS, stop, || Ok(()))?;
         let Some(fault) = order.pop().filter(|_| !stop.is_set()) else { return Ok(injected) };
         let set_in = Instant::now();
-        fault.begin(site)?;
-        pause(&mut rng, LASTS_MS, stop, || fault.again(site))?;
-        fault.end(site)?;
+        fault.begin(place)?;
+        pause(&mut rng, LASTS_MS, stop, || fault.again(place))?;
+        fault.end(place)?;
         let at_s = rounded(set_in.duration_since(began));
         injected.push(Injected { fault: fault.name, at_s, lasted_s: rounded(set_in.elapsed()) });
     }

@@ -96,12 +96,12 @@ impl Fault {
             end: Place::resume,
             ..SENTINEL
         },
-        Self { name: "Sentinel: FLUSHALL again and again", again: flush_all, ..SENTINEL },
+        Self { name: "Sentinel: emptied again and again", again: flush_all, ..SENTINEL },
         Self { name: "Cluster: a master is killed", begin: kill_master, end: Place::settle, ..CLUSTER },
         Self { name: "Cluster: a master hands over", begin: Place::hand_over, ..CLUSTER },
         Self { name: "Cluster: a master stands still", begin: pause_master, end: Place::resume, ..CLUSTER },
         Self { name: "Cluster: a slot moves", begin: Place::move_slot, ..CLUSTER },
-        Self { name: "Cluster: FLUSHALL again and again", again: flush_all, ..CLUSTER },
+        Self { name: "Cluster: emptied again and again", again: flush_all, ..CLUSTER },
     ];
 
     /// By its name.

@@ -78,9 +78,14 @@ impl Flight {
         self.began.get().copied()
     }
 
-    /// The load's name among nodes, and that of the load of this process that it no longer counts.
+    /// The load's name among nodes, drawn at the first call, and that of the load of this process that it no longer counts.
     pub(crate) fn named(&self, draw: impl FnOnce() -> Holder) -> (Holder, Option<Holder>) {
-        (*self.holder.get_or_init(draw), self.displaced)
+        let holder = self.holder.get().copied().unwrap_or_else(|| {
+            let drawn = draw();
+            let _ = self.holder.set(drawn);
+            drawn
+        });
+        (holder, self.displaced)
     }
 
     /// It waits for a load of another node that was born so; `None`: for none, or nobody here can tell how.

@@ -268,7 +268,7 @@ async fn a_store_that_does_not_say_who_loads_holds_a_load_up_for_a_moment() {
     let readers = [nodes.read(0), nodes.read(1)];
     settle().await;
     assert_eq!(nodes.loads(), 0);
-    nodes.rig.pass(ms(250)).await;
+    nodes.rig.pass(ms(500)).await;
     for reader in readers {
         assert_eq!(value(reader).await, (1, Source::Loader));
     }

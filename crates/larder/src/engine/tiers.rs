@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, MutexGuard};
 /// How long one operation of a store may take.
 const STORE_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a load waits to hear whether another node is loading the same. It may take longer than that to load, or not.
-const CLAIM_DEADLINE: Duration = Duration::from_millis(250);
+const CLAIM_DEADLINE: Duration = Duration::from_millis(500);
 const MS: Nanos = 1_000_000;
 
 /// Whose turn it is to write a key to the stores: a store may carry out two writes of one key in any order.

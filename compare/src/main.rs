@@ -1,14 +1,16 @@
 //! `compare`: Larder measured beside other caches.
 //!
-//! Three subcommands, each with a readable table or, with `--json`, exactly one JSON array of rows on standard
-//! output: `l1` (the cost of a hit), `load` (coalescing, the cost of a load, the cost of an invalidation) and
-//! `race` (does an invalidation survive a load that is still running). Progress and remarks go to standard
+//! Four subcommands, each with a readable table or, with `--json`, exactly one JSON array of rows on standard
+//! output: `l1` (the cost of a hit), `load` (coalescing, the cost of a load, the cost of an invalidation),
+//! `race` (does an invalidation survive a load that is still running) and `redis` (the cost of a hit in the second
+//! tier). Progress and remarks go to standard
 //! error. Nothing here is a library; nothing in Larder may depend on it.
 
 mod l1;
 mod load;
 mod output;
 mod race;
+mod redis;
 mod sample;
 mod stats;
 
@@ -50,9 +52,11 @@ enum Command {
     Load(Options),
     /// How often an invalidation is undone by a load that was running.
     Race(Options),
+    /// What a hit in the second tier costs, on a private Redis server.
+    Redis(Options),
 }
 
-/// What the three subcommands share.
+/// What the subcommands share.
 #[derive(Args, Clone, Copy)]
 struct Options {
     /// Print exactly one JSON array of rows on standard output.
@@ -72,5 +76,6 @@ fn main() -> Result<(), Failure> {
         }
         Command::Load(options) => load::run(options),
         Command::Race(options) => race::run(options),
+        Command::Redis(options) => redis::run(options),
     }
 }

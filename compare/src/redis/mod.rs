@@ -1,0 +1,168 @@
+//! `redis`: what a hit in the second tier costs, beside the raw client's GET and MGET on the same server.
+//!
+//! Three engines read the same stored bytes: `redis-rs` (the client alone, one multiplexed connection, no Nagle),
+//! `larder-store` (the adapter: deadlines, supervision, layout) and `larder` (a region whose memory has none of the keys:
+//! envelope, checksum, decoding, the rule, promotion into memory). They take turns in rounds on one private server.
+
+mod engine;
+mod goals;
+mod turn;
+
+use crate::output::{print, print_json, print_table, progress};
+use crate::stats::{median, rounded};
+use crate::{Failure, Options};
+use engine::{Larder, Reads, Store, fill};
+use larder_rig::{Flavour, Server};
+use serde::Serialize;
+use std::sync::Arc;
+use turn::{Turn, play};
+
+/// Keys of one `get_many`.
+const BATCH: usize = 100;
+
+/// One figure, as `--json` prints it: medians over rounds.
+#[derive(Debug, Serialize)]
+#[serde(tag = "measure", rename_all = "lowercase")]
+enum Row {
+    /// Reads of one key.
+    Get { server: String, engine: &'static str, tasks: usize, per_s: f64, p50_us: f64, p99_us: f64 },
+    /// Reads of a hundred keys at once.
+    Batch {
+        server: String,
+        engine: &'static str,
+        keys: usize,
+        tasks: usize,
+        keys_per_s: f64,
+        p50_us: f64,
+        p99_us: f64,
+    },
+}
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+struct Effort {
+    rounds: usize,
+    keys: usize,
+}
+
+/// Measures and prints everything.
+pub(crate) fn run(options: Options) -> Result<(), Failure> {
+    let effort =
+        if options.quick { Effort { rounds: 3, keys: 6_400 } } else { Effort { rounds: 11, keys: 64_000 } };
+    let Some(flavour) = Flavour::installed().into_iter().next() else {
+        return Err(format!("no server to measure on: {}", Flavour::Redis7.remedy()).into());
+    };
+    let server = Server::start(flavour)?;
+    let name = format!("redis-server {}", server.info("redis_version")?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let url = server.url();
+    // In a task, where a service's handlers run, and not on the thread that blocks on it.
+    let rows = runtime.block_on(runtime.spawn(async move { all(&url, &name, effort).await }))??;
+    if options.json { print_json(&rows) } else { print_for_people(&rows) }
+}
+
+async fn all(url: &str, server: &str, effort: Effort) -> Result<Vec<Row>, Failure> {
+    progress(&format!("redis: {} entries into {server}", effort.keys));
+    let stage = fill(url, effort.keys).await?;
+    let raw = Arc::new(stage.raw().await?);
+    let store = Arc::new(stage.store().await?);
+    let mut rows = Vec::new();
+    for tasks in [1, 64] {
+        progress(&format!("redis: one key at a time, {tasks} at once"));
+        // One at a time takes long: a part of the keys will do.
+        let keys = if tasks == 1 { effort.keys / 8 } else { effort.keys };
+        for (engine, turns) in
+            in_turns(effort.rounds, &raw, &store, &stage, Turn { tasks, keys, batch: 1 }).await?
+        {
+            rows.push(Row::Get {
+                server: server.to_owned(),
+                engine,
+                tasks,
+                per_s: rounded(turns.per_s, 0),
+                p50_us: rounded(turns.p50_us, 1),
+                p99_us: rounded(turns.p99_us, 1),
+            });
+        }
+    }
+    progress(&format!("redis: {BATCH} keys at a time"));
+    for tasks in [1, 8] {
+        let turn = Turn { tasks, keys: effort.keys, batch: BATCH };
+        for (engine, turns) in in_turns(effort.rounds, &raw, &store, &stage, turn).await? {
+            rows.push(Row::Batch {
+                server: server.to_owned(),
+                engine,
+                keys: BATCH,
+                tasks,
+                keys_per_s: rounded(turns.per_s, 0),
+                p50_us: rounded(turns.p50_us, 1),
+                p99_us: rounded(turns.p99_us, 1),
+            });
+        }
+    }
+    Ok(rows)
+}
+
+/// Medians over the rounds of one engine.
+struct Figures {
+    per_s: f64,
+    p50_us: f64,
+    p99_us: f64,
+}
+
+/// Each round every engine takes a turn, and another goes first.
+async fn in_turns(
+    rounds: usize,
+    raw: &Arc<engine::Raw>,
+    store: &Arc<Store>,
+    stage: &engine::Stage,
+    turn: Turn,
+) -> Result<Vec<(&'static str, Figures)>, Failure> {
+    let mut played: Vec<(&'static str, Vec<turn::Played>)> =
+        vec![(raw.name(), Vec::new()), (store.name(), Vec::new()), (Larder::NAME, Vec::new())];
+    for round in 0..=rounds {
+        for place in 0..played.len() {
+            let at = (round + place) % played.len();
+            let result = match at {
+                0 => play(raw, turn).await?,
+                1 => play(store, turn).await?,
+                // A new one each time: what was read once is in memory.
+                _ => play(&Arc::new(stage.larder().await?), turn).await?,
+            };
+            // The first round warms up.
+            if round > 0 {
+                played[at].1.push(result);
+            }
+        }
+    }
+    let figures = played.into_iter().map(|(name, turns)| {
+        let of = |figure: fn(&turn::Played) -> f64| {
+            median(&turns.iter().map(figure).collect::<Vec<_>>()).ok_or("no rounds were played")
+        };
+        let (per_s, p50_us, p99_us) = (of(|t| t.per_s)?, of(|t| t.p50_us)?, of(|t| t.p99_us)?);
+        Ok((name, Figures { per_s, p50_us, p99_us }))
+    });
+    figures.collect()
+}
+
+fn print_for_people(rows: &[Row]) -> Result<(), Failure> {
+    let lines: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let (what, engine, rate, p50, p99) = match row {
+                Row::Get { engine, tasks, per_s, p50_us, p99_us, .. } => {
+                    (format!("get, {tasks} at once"), engine, per_s, p50_us, p99_us)
+                }
+                Row::Batch { engine, keys, tasks, keys_per_s, p50_us, p99_us, .. } => {
+                    (format!("{keys} keys a time, {tasks} at once"), engine, keys_per_s, p50_us, p99_us)
+                }
+            };
+            vec![what, (*engine).to_owned(), format!("{rate:.0}"), format!("{p50:.1}"), format!("{p99:.1}")]
+        })
+        .collect();
+    print_table(&["what", "engine", "keys/s", "p50 us", "p99 us"], 2, &lines)?;
+    print("\nGoals:")?;
+    for verdict in goals::check(rows) {
+        print(&format!("- {}: {}", verdict.what, if verdict.met { "met" } else { "NOT MET" }))?;
+    }
+    Ok(())
+}

@@ -65,23 +65,32 @@ impl<'a> Envelope<'a> {
     pub fn decode(bytes: &'a [u8], expected_key: &[u8], limits: &Limits) -> Result<Self, Rejected> {
         within("stored_bytes_max", bytes.len() as u64, limits.stored_bytes_max)?;
         let mut reader = Reader::new(sound(bytes)?);
-        let stamp = read_stamp(&mut reader)?;
-        let schema = reader.u64()?;
-        let (created_ms, soft_ms) = (reader.u64()?, reader.u64()?);
-        let (hard_ms, keep_ms) = (reader.u64()?, reader.u64()?);
-        let key = read_run(&mut reader)?;
+        let (key, head) = read_head(&mut reader, limits)?;
         if key != expected_key && !crate::seeded_bug!("key_not_verified") {
             return Err(Rejected::WrongKey);
         }
-        let tags = read_many(&mut reader, "tags_max", limits.tags_max, |run| {
-            Segments::from_encoded(run).map(Tag::new)
-        })?;
-        let also = read_many(&mut reader, "also_max", limits.also_max, Path::from_encoded)?;
         let content = read_content(&mut reader)?;
         reader.finish()?;
         within("raw_bytes_max", content.raw_bytes(), limits.raw_bytes_max)?;
-        let head = EnvelopeHead { schema, stamp, created_ms, soft_ms, hard_ms, keep_ms, tags, also };
         Ok(Envelope { key, head, content })
+    }
+
+    /// The key and the head, out of the first bytes of an envelope. Nothing is verified: whoever acts on it may only forget
+    /// the entry.
+    ///
+    /// # Errors
+    /// [`Rejected`] when they are anything else, or too few.
+    pub fn peek(bytes: &'a [u8], limits: &Limits) -> Result<(&'a [u8], EnvelopeHead), Rejected> {
+        let mut reader = Reader::new(bytes);
+        if reader.take(MAGIC.len())? != MAGIC {
+            return Err(Rejected::Foreign);
+        }
+        match reader.byte()? {
+            VERSION => {}
+            version => return Err(Rejected::ForeignVersion { version }),
+        }
+        reader.u64()?;
+        read_head(&mut reader, limits)
     }
 
     fn encoded_bytes_about(&self) -> usize {
@@ -116,6 +125,19 @@ fn sound(bytes: &[u8]) -> Result<&[u8], Rejected> {
         return Err(Rejected::Corrupt);
     }
     Ok(&covered[start..])
+}
+
+/// The key and everything before the content.
+fn read_head<'a>(reader: &mut Reader<'a>, limits: &Limits) -> Result<(&'a [u8], EnvelopeHead), Rejected> {
+    let stamp = read_stamp(reader)?;
+    let schema = reader.u64()?;
+    let (created_ms, soft_ms) = (reader.u64()?, reader.u64()?);
+    let (hard_ms, keep_ms) = (reader.u64()?, reader.u64()?);
+    let key = read_run(reader)?;
+    let tags =
+        read_many(reader, "tags_max", limits.tags_max, |run| Segments::from_encoded(run).map(Tag::new))?;
+    let also = read_many(reader, "also_max", limits.also_max, Path::from_encoded)?;
+    Ok((key, EnvelopeHead { schema, stamp, created_ms, soft_ms, hard_ms, keep_ms, tags, also }))
 }
 
 fn read_stamp(reader: &mut Reader<'_>) -> Result<Stamp, Rejected> {

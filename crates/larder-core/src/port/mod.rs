@@ -4,6 +4,7 @@
 //! a future never leaves an adapter broken; whether the operation happened is then unknown.
 
 mod backplane;
+mod browse;
 mod clock;
 mod flights;
 mod journal;
@@ -11,6 +12,7 @@ mod runtime;
 mod store;
 
 pub use backplane::Backplane;
+pub use browse::{Browse, Leaf};
 pub use clock::{Clock, Nanos};
 pub use flights::{Claim, Claimed, Holder, Left, SharedFlights};
 pub use journal::{Appended, History, Journal, JournalError, Page};

@@ -1,6 +1,6 @@
 //! The store port: a tier below memory. Bytes in, bytes out.
 
-use super::{BoxFuture, SharedFlights, Source};
+use super::{BoxFuture, Browse, SharedFlights, Source};
 use std::fmt;
 use std::time::Duration;
 
@@ -89,6 +89,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// What keeps one key from being loaded by several nodes at once, if nodes share this store and it can.
     fn flights(&self) -> Option<&dyn SharedFlights> {
+        None
+    }
+
+    /// The way to look through it for what is dead, if it is worth it.
+    fn browsable(&self) -> Option<&dyn Browse> {
         None
     }
 

@@ -159,6 +159,7 @@ impl CacheBuilder {
         // A failure is remembered in the statistics, and tried again by the follower.
         let _ = engine.catch_up().await;
         engine.start_following();
+        engine.start_reclaiming();
         let limit = |(name, limits): (String, SourceLimits)| {
             let limit = Arc::new(SourceLimit::new(&name, limits));
             (name, limit)

@@ -15,6 +15,7 @@ mod limits;
 mod load;
 pub(crate) mod nested;
 mod read;
+mod reclaim;
 mod replica;
 mod scope;
 mod session;

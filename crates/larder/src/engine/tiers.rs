@@ -11,7 +11,7 @@ use crate::memory::{Entry, Key, Rest, Value};
 use crate::observe::{Count, StoreCount, StoreSnapshot, StoreStats};
 use larder_core::expiry::{Times, nanos};
 use larder_core::port::{
-    BoxFuture, Claim, Claimed, Holder, Left, Nanos, News, Store, StoreError, Stored, Use,
+    BoxFuture, Claim, Claimed, Holder, Leaf, Left, Nanos, News, Store, StoreError, Stored, Use,
 };
 use larder_core::{Content, Envelope, EnvelopeHead, Limits, Segments, seeded_bug};
 use std::sync::Arc;
@@ -96,6 +96,26 @@ impl Tier {
 
     pub(crate) async fn close(&self) {
         self.store.close().await;
+    }
+
+    /// How long to rest between two looks for what is dead; `None` when the store cannot be looked through.
+    pub(super) fn reclaim_rest(&self) -> Option<Duration> {
+        Some(self.store.browsable()?.rest())
+    }
+
+    /// Some of what it holds; nothing while it has been failing.
+    pub(super) async fn browse(&self, from: u128, limit: usize) -> Result<Option<Leaf>, StoreError> {
+        match self.store.browsable() {
+            Some(store) if !self.reads.is_open() => store.browse(from, limit).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// Removes what was found dead. Whoever puts one of them meanwhile may lose it: a miss.
+    pub(super) async fn forget(&self, keys: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.store.remove_many(keys).await?;
+        self.stats.add(StoreCount::Reclaimed, keys.len() as u64);
+        Ok(())
     }
 
     /// Whether nodes share flights at this store.

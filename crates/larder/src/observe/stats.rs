@@ -115,6 +115,8 @@ counters! {
         ShortCircuited => short_circuited,
         #[doc = "Writes dropped because too many were waiting."]
         Dropped => writes_dropped,
+        #[doc = "Keys removed because a record had named their entry and nobody asked for it."]
+        Reclaimed => reclaimed,
     }
 }
 

@@ -121,6 +121,18 @@ impl Redis {
         answers.into_iter().map(reply::read).collect()
     }
 
+    /// The answer of one master of several, and whether it is the last of them; `None` when there is none of this number.
+    pub(crate) async fn ask_one_of<T: FromRedisValue>(
+        &self,
+        number: usize,
+        cmd: &Cmd,
+    ) -> Result<Option<(T, bool)>, RedisError> {
+        match self.inner.servers.send_to_one_of(number, cmd, self.by(Lane::Ordinary)).await? {
+            Some((answer, last)) => Ok(Some((reply::read(answer)?, last))),
+            None => Ok(None),
+        }
+    }
+
     /// Runs a script where its first key lives. Sends it whole to a server that does not know it.
     ///
     /// # Errors

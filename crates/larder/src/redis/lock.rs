@@ -60,7 +60,7 @@ impl Redis {
         let holder = format!("{:016x}{:016x}", random()?, random()?);
         // Dropped on the way out, it gives back what may have been taken.
         let mut lock = Lock { redis: self.clone(), name: name.to_owned(), holder, fence: 0, held: true };
-        let keys = [lock.key(), [b"larder:f:{", name.as_bytes(), b"}"].concat()];
+        let keys = [lock.key(), [b"larder:n:{", name.as_bytes(), b"}"].concat()];
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         let args = [lock.holder.clone(), ms(lasts), ms(REMEMBERED)];
         let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();

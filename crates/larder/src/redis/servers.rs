@@ -102,6 +102,26 @@ impl Servers {
         }
     }
 
+    /// A command to the master of this number, and whether it is the last; `None` when there are fewer.
+    pub(super) async fn send_to_one_of(
+        &self,
+        number: usize,
+        cmd: &Cmd,
+        by: Deadline,
+    ) -> Result<Option<(Value, bool)>, RedisError> {
+        match self {
+            Servers::One { .. } if number > 0 => Ok(None),
+            Servers::One { node, .. } => Ok(Some((node.line(Lane::Ordinary).send(cmd, by).await?, true))),
+            Servers::Cluster(cluster) => {
+                cluster.settle(by).await;
+                let masters = cluster.masters();
+                let Some(node) = masters.get(number) else { return Ok(None) };
+                let answer = node.line(Lane::Ordinary).send(cmd, by).await?;
+                Ok(Some((answer, number + 1 == masters.len())))
+            }
+        }
+    }
+
     /// Waits until the first attempt to connect has ended, either way.
     pub(super) async fn settle(&self, by: Deadline) {
         match self {

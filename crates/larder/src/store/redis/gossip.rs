@@ -37,6 +37,11 @@ impl Gossip {
         Gossip { redis: redis.clone(), node, last, _ear: AbortOnDropHandle::new(ear) }
     }
 
+    /// What sets this node apart from others.
+    pub(super) fn node(&self) -> [u8; 8] {
+        self.node
+    }
+
     pub(super) fn tell(&self, of: Use, news: News) {
         let (redis, word) = (self.redis.clone(), encode(self.node, of, news));
         tokio::spawn(async move {

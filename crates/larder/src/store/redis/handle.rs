@@ -5,7 +5,8 @@ use super::gossip::Gossip;
 use super::layout::{ENTRY, Found, LARGE, LARGE_BYTES, get, is_large, name, put, unlink};
 use crate::redis::{Redis, RedisError, slot};
 use larder_core::port::{
-    BoxFuture, Claim, Claimed, Holder, Left, News, SharedFlights, Store, StoreError, Stored, Told, Use,
+    BoxFuture, Browse, Claim, Claimed, Holder, Leaf, Left, News, SharedFlights, Store, StoreError, Stored,
+    Told, Use,
 };
 use redis::{Cmd, Value};
 use std::collections::HashMap;
@@ -18,6 +19,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 const WRITES_BYTES_MAX: usize = 64 << 20;
 /// The unit in which they are counted.
 const UNIT: usize = 1024;
+/// Between two looks for what is dead.
+const RECLAIM_EVERY: Duration = Duration::from_secs(60);
 /// Keys in one MGET: a server does nothing else while it answers.
 const KEYS_MAX: usize = 500;
 
@@ -29,8 +32,9 @@ const KEYS_MAX: usize = 500;
 #[derive(Clone)]
 pub struct RedisStore {
     flights: Arc<Flights>,
-    redis: Redis,
-    gossip: Arc<Gossip>,
+    pub(super) redis: Redis,
+    pub(super) gossip: Arc<Gossip>,
+    reclaim_every: Duration,
     room: Arc<Semaphore>,
     closed: Arc<AtomicBool>,
 }
@@ -52,9 +56,18 @@ impl RedisStore {
             flights: Arc::new(Flights::on(&redis)),
             gossip: Arc::new(Gossip::on(&redis)),
             redis,
+            reclaim_every: RECLAIM_EVERY,
             room: Arc::new(Semaphore::new(WRITES_BYTES_MAX / UNIT)),
             closed: Arc::new(AtomicBool::new(false)),
         }
+    }
+
+    /// How long to rest between two looks, at a thousand entries a second, for entries that were invalidated and that
+    /// nobody has asked for since. One node looks at a time. Default 60 s.
+    #[must_use]
+    pub fn reclaim_every(mut self, rest: Duration) -> Self {
+        self.reclaim_every = rest.clamp(Duration::from_millis(1), Duration::from_secs(24 * 3600));
+        self
     }
 
     fn open(&self) -> Result<(), StoreError> {
@@ -220,6 +233,10 @@ impl Store for RedisStore {
         Some(self)
     }
 
+    fn browsable(&self) -> Option<&dyn Browse> {
+        Some(self)
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             self.closed.store(true, Ordering::Release);
@@ -257,6 +274,19 @@ impl SharedFlights for RedisStore {
 
     fn watch(&self, key: &[u8]) -> BoxFuture<'static, ()> {
         self.flights.watch(key)
+    }
+}
+
+impl Browse for RedisStore {
+    fn browse(&self, from: u128, limit: usize) -> BoxFuture<'_, Result<Option<Leaf>, StoreError>> {
+        Box::pin(async move {
+            self.open()?;
+            self.leaf(from, limit).await.map_err(failed)
+        })
+    }
+
+    fn rest(&self) -> Duration {
+        self.reclaim_every
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) const LARGE: &[u8] = b"larder:l:";
 pub(super) const LARGE_BYTES: usize = 128 << 10;
 
 const WHOLE: u8 = b'=';
-const ELSEWHERE: u8 = b'>';
+pub(super) const ELSEWHERE: u8 = b'>';
 
 /// A lifetime no entry is given more of; Redis refuses those that overflow its clock.
 const LIFETIME_MAX_MS: u64 = 10 * 365 * 24 * 3600 * 1000;

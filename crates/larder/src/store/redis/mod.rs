@@ -3,6 +3,7 @@
 //! One GET for a hit, one MGET for a batch, one SET with a lifetime for a write; large values on connections of their
 //! own. It asks for no list of keys on any path a request waits for, and knows nothing of validity.
 
+mod browse;
 mod flights;
 mod gossip;
 mod handle;

@@ -1,0 +1,107 @@
+//! What was invalidated and is not asked for again leaves Redis before its lifetime is over, and nothing else does.
+#![cfg(feature = "redis")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod redis_rig;
+
+use larder::journal::MemoryJournal;
+use larder::store::RedisStore;
+use larder::{Cache, Load, Policy, Region, Target, key, tag};
+use larder_core::port::{Store, Stored};
+use larder_rig::{Cluster, Flavour, Server};
+use redis_rig::{STORE_RIGHTS, as_larder, cluster_url, connect, until};
+use std::time::Duration;
+
+/// What the look needs beside the rights of the store.
+const RECLAIM_RIGHTS: &str = "+scan +getrange";
+const REST: Duration = Duration::from_millis(20);
+const ENTRIES: u64 = 600;
+
+struct Node {
+    cache: Cache,
+    region: Region<String>,
+    store: RedisStore,
+}
+
+async fn node(url: &str, namespace: &str, journal: MemoryJournal) -> Node {
+    let store = RedisStore::new(connect(url, Duration::from_secs(5)).await).reclaim_every(REST);
+    let cache = Cache::builder(namespace).journal(journal).store(store.clone()).build().await.unwrap();
+    let region = cache.region::<String>("r", Policy::ttl(Duration::from_secs(3600))).unwrap();
+    Node { cache, region, store }
+}
+
+impl Node {
+    /// Entries of two groups by turns; one in a hundred is large. They are given time to arrive.
+    async fn fill(&self) {
+        for n in 0..ENTRIES {
+            let load = async move |load: Load<String>| {
+                load.tag(tag!["group", n % 2]);
+                // Random, so that it stays large when it is packed.
+                let large = || (0..200_000).map(|_| char::from(rand::random_range(b'a'..b'z'))).collect();
+                Ok::<_, std::io::Error>(if n % 100 < 2 { large() } else { n.to_string() })
+            };
+            self.region.get_or_load(key![n], load).await.unwrap();
+            if n % 100 == 99 {
+                until("stored", async || match self.store.usage().await.unwrap().0 {
+                    there if there > n => Ok(()),
+                    there => Err(there),
+                })
+                .await;
+            }
+        }
+    }
+
+    fn reclaimed(&self) -> u64 {
+        self.cache.stats().stores[0].counts.reclaimed
+    }
+}
+
+async fn what_is_dead_goes_and_what_is_not_stays(url: &str) {
+    let journal = MemoryJournal::new();
+    let first = node(url, "reclaim", journal.clone()).await;
+    let second = node(url, "reclaim", journal.clone()).await;
+    let other = node(url, "another", journal).await;
+    first.fill().await;
+    let load = async |load: Load<String>| {
+        load.tag(tag!["group", 0]);
+        Ok::<_, std::io::Error>("of another namespace".to_owned())
+    };
+    other.region.get_or_load(key![0], load).await.unwrap();
+    // A large half without its entry: what a smaller entry that replaced a larger one leaves behind.
+    let large = |bytes| vec![Stored { key: b"odd".to_vec(), bytes, expires_ms: 32_503_680_000_000 }];
+    first.store.put_many(large(vec![1; 200_000])).await.unwrap();
+    first.store.put_many(large(vec![1; 2])).await.unwrap();
+    first.cache.invalidate([Target::tag(tag!["group", 0])]).await.unwrap();
+    // Half of the entries, six of them in two halves; the one of another namespace, and the odd one without its half.
+    let left = ENTRIES / 2 + 6 + 1 + 1;
+    until("reclaimed", async || match first.store.usage().await.unwrap().0 {
+        // A key says whose turn it is to look.
+        there if there <= left + 1 => Ok(()),
+        there => Err(there),
+    })
+    .await;
+    // Another look finds nothing more to take.
+    let reclaimed = first.reclaimed() + second.reclaimed();
+    assert_eq!(reclaimed, ENTRIES / 2, "each by one node");
+    assert_eq!(other.reclaimed(), 0);
+    let third = node(url, "reclaim", MemoryJournal::new()).await;
+    assert_eq!(third.reclaimed(), 0, "of an unknown history: not its to judge");
+    let there = first.store.get_many(&[b"odd".to_vec()]).await.unwrap();
+    assert_eq!(there, [Some(vec![1; 2])]);
+    for n in [1, 101, 599] {
+        assert!(second.region.get(key![n]).await.unwrap().is_some(), "entry {n} was fresh");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_one_server_with_the_least_rights() {
+    let rights = format!("{STORE_RIGHTS} {RECLAIM_RIGHTS}");
+    let server = Server::configure(Flavour::Redis7).user("larder", &rights).start().unwrap();
+    what_is_dead_goes_and_what_is_not_stays(&as_larder(&server.url())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_cluster() {
+    let cluster = Cluster::start(Flavour::Redis7).unwrap();
+    what_is_dead_goes_and_what_is_not_stays(&cluster_url(&cluster)).await;
+}

@@ -6,7 +6,7 @@ use larder::journal::MemoryJournal;
 use larder::port::Store as _;
 use larder::redis::Redis;
 use larder::store::RedisStore;
-use larder::{Bytes, Cache, Level, Policy, Region, key};
+use larder::{Bytes, Cache, Key, Level, Policy, Region, Segments, key};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion};
@@ -103,7 +103,10 @@ impl Stage {
             .await?;
         let region =
             cache.region("values", Policy::ttl(TTL).level(Level::Bounded(Duration::from_secs(1))))?;
-        Ok(Larder { region, _cache: cache, entries: self.entries })
+        // As the raw client's names, made beforehand.
+        let segments: Vec<Segments> = (0..self.entries as u64).map(|index| key![text_key(index)]).collect();
+        let keys = segments.iter().map(|segments| region.key(segments.clone())).collect::<Result<_, _>>()?;
+        Ok(Larder { region, _cache: cache, segments, keys })
     }
 }
 
@@ -164,7 +167,8 @@ impl Reads for Store {
 pub(super) struct Larder {
     region: Region<Value>,
     _cache: Cache,
-    entries: usize,
+    segments: Vec<Segments>,
+    keys: Vec<Key>,
 }
 
 impl Larder {
@@ -177,14 +181,13 @@ impl Reads for Larder {
     }
 
     async fn get(&self, index: usize) -> Result<(), Failure> {
-        let index = (index % self.entries) as u64;
-        let found = self.region.get(key![text_key(index)]).await?.ok_or("a miss")?;
+        let found = self.region.get(&self.keys[index % self.keys.len()]).await?.ok_or("a miss")?;
         if found.source() == larder::Source::Store(0) { Ok(()) } else { Err("not from the store".into()) }
     }
 
     async fn get_many(&self, first: usize, count: usize) -> Result<(), Failure> {
-        let keys = (first..first + count).map(|index| key![text_key((index % self.entries) as u64)]);
-        let load = async |_: larder::Batch<Value>| Err::<Vec<(larder::Segments, Value)>, _>(NoLoad);
+        let keys = (first..first + count).map(|index| self.segments[index % self.segments.len()].clone());
+        let load = async |_: larder::Batch<Value>| Err::<Vec<(Segments, Value)>, _>(NoLoad);
         for found in self.region.get_many_or_load(keys, load).await {
             if found?.source() != larder::Source::Store(0) {
                 return Err("not from the store".into());

@@ -5,9 +5,10 @@ use super::{Finding, tree::TextFile};
 /// The crate that attacks the others. It never ships, and nobody builds on it.
 const SIMULATOR: &str = "larder-sim";
 
-/// Servers for tests. It does not ship either; the example, which is a load generator too, starts servers with it.
+/// Servers for tests. It does not ship either; the example, which is a load generator too, and the benchmarks start
+/// servers with it.
 const RIG: &str = "larder-rig";
-const MAY_USE_RIG: [&str; 1] = ["booking"];
+const MAY_USE_RIG: [&str; 2] = ["booking", "compare"];
 
 /// What a crate of the workspace may depend on, of the workspace's own crates. Tests may use more.
 const MAY_DEPEND: &[(&str, &[&str])] = &[
@@ -238,7 +239,9 @@ mod tests {
             assert_eq!(lines(package, &format!("[dependencies]\n{rig}")), [4], "{package}");
             assert_eq!(lines(package, &format!("[dev-dependencies]\n{rig}")), [0; 0], "{package}");
         }
-        assert_eq!(lines("booking", &format!("[dependencies]\n{rig}")), [0; 0]);
+        for package in ["booking", "compare"] {
+            assert_eq!(lines(package, &format!("[dependencies]\n{rig}")), [0; 0], "{package}");
+        }
     }
 
     #[test]

@@ -27,9 +27,14 @@ impl fmt::Debug for Leaf {
 
 /// A store that can be looked through. Those whose entries nobody shares, or that keep order by themselves, need not be.
 pub trait Browse: Send + Sync + 'static {
-    /// About `limit` entries from this place on, 0 being the beginning; what is put or removed meanwhile may be among them
-    /// or not. `None` when it is another node's turn to look.
-    fn browse(&self, from: u128, limit: usize) -> BoxFuture<'_, Result<Option<Leaf>, StoreError>>;
+    /// About `limit` of the entries whose keys begin with `prefix`, from this place on, 0 being the beginning; what is put
+    /// or removed meanwhile may be among them or not. `None` when it is another node's turn to look through these.
+    fn browse<'a>(
+        &'a self,
+        prefix: &'a [u8],
+        from: u128,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Option<Leaf>, StoreError>>;
 
     /// How long to rest between one look through all and the next.
     fn rest(&self) -> Duration;

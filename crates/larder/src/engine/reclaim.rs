@@ -32,9 +32,8 @@ impl Engine {
     /// Removes what is dead among some entries. Where to go on; `None` when this look is over.
     async fn reclaim_some(&self, at: usize, from: u128) -> Result<Option<u128>, StoreError> {
         let tier = &self.tiers[at];
-        // While it fails it has enough to do.
-        let Some(leaf) = tier.browse(from, LEAF).await? else { return Ok(None) };
         let namespace = Segments::builder().with(&*self.namespace).finish();
+        let Some(leaf) = tier.browse(namespace.as_bytes(), from, LEAF).await? else { return Ok(None) };
         let dead = leaf.entries.iter().filter(|(key, head)| self.is_dead(namespace.as_bytes(), key, head));
         let dead: Vec<Vec<u8>> = dead.map(|(key, _)| key.clone()).collect();
         if !dead.is_empty() {

@@ -104,9 +104,14 @@ impl Tier {
     }
 
     /// Some of what it holds; nothing while it has been failing.
-    pub(super) async fn browse(&self, from: u128, limit: usize) -> Result<Option<Leaf>, StoreError> {
+    pub(super) async fn browse(
+        &self,
+        prefix: &[u8],
+        from: u128,
+        limit: usize,
+    ) -> Result<Option<Leaf>, StoreError> {
         match self.store.browsable() {
-            Some(store) if !self.reads.is_open() => store.browse(from, limit).await,
+            Some(store) if !self.reads.is_open() => store.browse(prefix, from, limit).await,
             _ => Ok(None),
         }
     }

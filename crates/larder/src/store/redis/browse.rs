@@ -9,20 +9,25 @@ use crate::redis::RedisError;
 use larder_core::port::Leaf;
 use redis::{Cmd, Value};
 
-/// Whose turn it is.
-const TURN: &[u8] = b"larder:reclaim";
+/// Whose turn it is to look through the keys that begin so.
+const TURN: &[u8] = b"larder:turn:";
 /// For how long, from each look on.
 const TURN_MS: u64 = 30_000;
 
 impl RedisStore {
     /// Some entries from this place on: which server, and how far on it. `None` when it is another's turn.
-    pub(super) async fn leaf(&self, from: u128, limit: usize) -> Result<Option<Leaf>, RedisError> {
-        if !self.take_turn(from == 0).await? {
+    pub(super) async fn leaf(
+        &self,
+        prefix: &[u8],
+        from: u128,
+        limit: usize,
+    ) -> Result<Option<Leaf>, RedisError> {
+        if !self.take_turn(prefix, from == 0).await? {
             return Ok(None);
         }
         let (server, cursor) = ((from >> 64) as usize, from as u64);
         let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg("larder:[vl]:*").arg("COUNT").arg(limit);
+        scan.arg(cursor).arg("MATCH").arg(pattern(prefix)).arg("COUNT").arg(limit);
         let Some((answer, last)) = self.redis.ask_one_of::<(u64, Vec<Vec<u8>>)>(server, &scan).await? else {
             return Ok(Some(Leaf { entries: Vec::new(), next: None }));
         };
@@ -39,14 +44,14 @@ impl RedisStore {
     }
 
     /// Whether this node is to look. A turn that nobody goes on with is over after a while.
-    async fn take_turn(&self, begins: bool) -> Result<bool, RedisError> {
-        let id = self.gossip.node();
+    async fn take_turn(&self, prefix: &[u8], begins: bool) -> Result<bool, RedisError> {
+        let (id, turn) = (self.gossip.node(), name(TURN, prefix));
         let mut take = redis::cmd("SET");
-        take.arg(TURN).arg(&id[..]).arg("PX").arg(TURN_MS);
+        take.arg(&turn).arg(&id[..]).arg("PX").arg(TURN_MS);
         if begins && self.redis.ask::<bool>(take.clone().arg("NX")).await? {
             return Ok(true);
         }
-        let holder: Option<Vec<u8>> = self.redis.ask(redis::cmd("GET").arg(TURN)).await?;
+        let holder: Option<Vec<u8>> = self.redis.ask(redis::cmd("GET").arg(&turn)).await?;
         if holder.as_deref() != Some(&id[..]) {
             return Ok(false);
         }
@@ -74,7 +79,7 @@ impl RedisStore {
         heads
     }
 
-    /// Frees large halves whose entry is whole, or gone. One that is just being put loses: a miss.
+    /// Frees large halves that nothing points to: their entry is whole, or gone.
     async fn free_halves(&self, halves: Vec<Vec<u8>>) {
         let cmds: Vec<Cmd> = halves.iter().map(|key| head(ENTRY, key)).collect();
         let answers = self.redis.ask_each(&cmds).await;
@@ -91,6 +96,19 @@ fn head(place: &[u8], key: &[u8]) -> Cmd {
     cmd
 }
 
+/// Names of entries and of large halves whose keys begin so; what means something in a pattern is escaped.
+fn pattern(prefix: &[u8]) -> Vec<u8> {
+    let mut pattern = b"larder:[vl]:".to_vec();
+    for byte in prefix {
+        if b"*?[]^-\\".contains(byte) {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    pattern.push(b'*');
+    pattern
+}
+
 /// Keys of entries, and of large halves.
 fn split(names: Vec<Vec<u8>>) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let (mut keys, mut halves) = (Vec::new(), Vec::new());
@@ -102,4 +120,20 @@ fn split(names: Vec<Vec<u8>>) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         }
     }
     (keys, halves)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{pattern, split};
+
+    #[test]
+    fn a_pattern_means_its_prefix() {
+        assert_eq!(pattern(b"a*[b]"), b"larder:[vl]:a\\*\\[b\\]*");
+    }
+
+    #[test]
+    fn names_are_entries_or_halves() {
+        let names = [&b"larder:v:a"[..], b"larder:l:b", b"larder:x:c"].map(<[u8]>::to_vec).to_vec();
+        assert_eq!(split(names), (vec![b"a".to_vec()], vec![b"b".to_vec()]));
+    }
 }

@@ -151,14 +151,13 @@ impl RedisStore {
             large.extend(put.large);
             cmds.push(put.entry);
         }
-        if !large.is_empty() {
-            all(self.redis.ask_each_large(&large).await)?;
-        }
         all(match (&cmds[..], together) {
             ([cmd], false) => vec![self.redis.answer(cmd).await],
             (_, false) => self.redis.ask_each(&cmds).await,
             (_, true) => self.redis.ask_each_large(&cmds).await,
-        })
+        })?;
+        // After what points to them: a large half that nothing points to is freed in the background.
+        if large.is_empty() { Ok(()) } else { all(self.redis.ask_each_large(&large).await) }
     }
 }
 
@@ -278,10 +277,15 @@ impl SharedFlights for RedisStore {
 }
 
 impl Browse for RedisStore {
-    fn browse(&self, from: u128, limit: usize) -> BoxFuture<'_, Result<Option<Leaf>, StoreError>> {
+    fn browse<'a>(
+        &'a self,
+        prefix: &'a [u8],
+        from: u128,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Option<Leaf>, StoreError>> {
         Box::pin(async move {
             self.open()?;
-            self.leaf(from, limit).await.map_err(failed)
+            self.leaf(prefix, from, limit).await.map_err(failed)
         })
     }
 

@@ -56,9 +56,9 @@ pub(super) fn is_large(entry: &Stored) -> bool {
 
 /// The commands that keep an entry, in the order in which they must have taken effect.
 pub(super) struct Put {
-    /// Over the connections for large values, before the other.
-    pub(super) large: Option<Cmd>,
     pub(super) entry: Cmd,
+    /// After the other, over the connections for large values.
+    pub(super) large: Option<Cmd>,
 }
 
 /// Keeps an entry until it expires. What has expired already replaces what was there all the same.

@@ -112,6 +112,11 @@ impl Breaker {
         self.failures.load(Ordering::Relaxed) != 0
     }
 
+    /// Whether nothing has failed since the last success: then neither the clock nor others need be asked.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) == 0 && !self.is_open()
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.until.load(Ordering::Relaxed) != 0
     }

@@ -100,7 +100,8 @@ impl Engine {
                 Ok(Some(served))
             }
             (Next::Refresh(served), None) => Ok(Some(served)),
-            (Next::Load, Some(loader)) => self.load(scope, &key, &mut seen, loader).await.map(Some),
+            // Boxed, so that a hit is not as large as all that a load may need.
+            (Next::Load, Some(loader)) => Box::pin(self.load(scope, &key, &mut seen, loader)).await.map(Some),
             (Next::Load, None) => Ok(None),
         };
         self.conclude(scope, &key, seen.began, result)

@@ -176,7 +176,7 @@ impl Tier {
                 self.store.tell(of, news);
             }
         };
-        let leave = breaker.allows(engine.time.now(), told);
+        let leave = if breaker.is_open() { breaker.allows(engine.time.now(), told) } else { Leave::Granted };
         if leave == Leave::Refused {
             self.stats.add(StoreCount::ShortCircuited, 1);
             return Err(StoreError::refused(format!("{} is left alone after failing", self.name())));
@@ -193,9 +193,11 @@ impl Tier {
         let was_open = breaker.is_open();
         // What the store refused (too large, too many waiting) it was well enough to refuse.
         let is_well = result.as_ref().map_or_else(StoreError::is_refused, |_| true);
-        let jitter = if is_well { 0.0 } else { engine.random() };
-        if let Some(news) = breaker.record(is_well, engine.time.now(), jitter, told) {
-            tell(news);
+        if !is_well || !breaker.is_clear() {
+            let jitter = if is_well { 0.0 } else { engine.random() };
+            if let Some(news) = breaker.record(is_well, engine.time.now(), jitter, told) {
+                tell(news);
+            }
         }
         if let Err(error) = &result {
             self.stats.add(StoreCount::Error, 1);

@@ -14,6 +14,7 @@ use super::sentinel::Sentinels;
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, PushKind, Value};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -108,12 +109,13 @@ impl Line {
 
     /// The connection; waits, until `by`, for an attempt that may be the first to fail.
     async fn wire(&self, by: Instant) -> Result<Arc<Wire>, RedisError> {
-        if let Some(wire) = self.shared.wire.load_full() {
-            return Ok(wire);
-        }
-        match tokio::time::timeout_at(by, self.connected()).await {
-            Ok(wire) => wire,
-            Err(_) => Err(RedisError::unsent("no connection in time")),
+        match self.shared.wire.load_full() {
+            Some(wire) => Ok(wire),
+            // Boxed: nearly always it is there, and what is sent should not carry this along.
+            None => match Box::pin(tokio::time::timeout_at(by, self.connected())).await {
+                Ok(wire) => wire,
+                Err(_) => Err(RedisError::unsent("no connection in time")),
+            },
         }
     }
 
@@ -144,7 +146,9 @@ impl Line {
     pub(super) async fn send(&self, cmd: &Cmd, by: Deadline) -> Result<Value, RedisError> {
         let wire = self.wire(by.at).await?;
         let mut connection = wire.connection.clone();
-        self.watch(&wire, by, async { reply::of(connection.send_packed_command(cmd).await) }).await
+        // Pinned here: a future that is handed on by value is as large again for each hand.
+        let answer = pin!(connection.send_packed_command(cmd));
+        self.watch(&wire, by, answer, reply::of).await
     }
 
     /// Sends several commands at once, without anything in between, and waits for the answers after the first `skip`.
@@ -157,20 +161,21 @@ impl Line {
     ) -> Result<Vec<Value>, RedisError> {
         let wire = self.wire(by.at).await?;
         let mut connection = wire.connection.clone();
-        let answers = connection.send_packed_commands(pipe, skip, pipe.len() - skip);
-        self.watch(&wire, by, async { answers.await.map_err(|error| RedisError::lost(&error)) }).await
+        let answers = pin!(connection.send_packed_commands(pipe, skip, pipe.len() - skip));
+        self.watch(&wire, by, answers, |answers| answers.map_err(|error| RedisError::lost(&error))).await
     }
 
     /// Waits for an answer in time, and judges the connection by it.
-    async fn watch<T>(
+    async fn watch<A, T>(
         &self,
         wire: &Wire,
         by: Deadline,
-        answer: impl Future<Output = Result<T, RedisError>>,
+        answer: Pin<&mut impl Future<Output = A>>,
+        read: impl FnOnce(A) -> Result<T, RedisError>,
     ) -> Result<T, RedisError> {
         let mut doubt = Doubt(Some(&self.shared));
         let result = match tokio::time::timeout_at(by.at, answer).await {
-            Ok(result) => result,
+            Ok(answer) => read(answer),
             Err(_) => return Err(RedisError::late(by.after)),
         };
         doubt.0 = None;

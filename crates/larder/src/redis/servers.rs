@@ -34,7 +34,8 @@ impl Servers {
     pub(super) async fn send(&self, cmd: &Cmd, lane: Lane, by: Deadline) -> Result<Value, RedisError> {
         match self {
             Servers::One { node, .. } => node.line(lane).send(cmd, by).await,
-            Servers::Cluster(cluster) => cluster.send(cmd, key_of(cmd).map(slot), lane, by).await,
+            // Boxed, so that a hit on a single server is not as large as all that a cluster may need.
+            Servers::Cluster(cluster) => Box::pin(cluster.send(cmd, key_of(cmd).map(slot), lane, by)).await,
         }
     }
 

@@ -97,10 +97,6 @@ impl RedisStore {
 
     /// What stands in the place of each key. A part of a cluster that fails is a part that has nothing, unless all do.
     async fn read(&self, keys: &[Vec<u8>]) -> Result<Vec<Found>, StoreError> {
-        if let [key] = keys {
-            let answer = self.redis.answer(&get(&[name(ENTRY, key)])).await.map_err(failed)?;
-            return Ok(vec![Found::of(answer).unwrap_or(Found::Nothing)]);
-        }
         let groups = self.groups(keys.iter().map(|key| name(ENTRY, key)).collect());
         let cmds: Vec<Cmd> = groups.iter().map(|(_, names)| get(names)).collect();
         let answers = self.redis.ask_each(&cmds).await;
@@ -125,6 +121,30 @@ impl RedisStore {
             Some(error) if !answered => Err(failed(error)),
             _ => Ok(found),
         }
+    }
+
+    async fn read_one(&self, key: &[u8]) -> Result<Found, StoreError> {
+        let answer = self.redis.answer(&get(&[name(ENTRY, key)])).await.map_err(failed)?;
+        Ok(Found::of(answer).unwrap_or(Found::Nothing))
+    }
+
+    /// The entries, of which some are elsewhere.
+    async fn read_large(
+        &self,
+        keys: &[Vec<u8>],
+        found: Vec<Found>,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let elsewhere = found.iter().zip(keys).filter(|(found, _)| **found == Found::Elsewhere);
+        let cmds: Vec<Cmd> = elsewhere.map(|(_, key)| get(&[name(LARGE, key)])).collect();
+        let mut large = self.redis.ask_each_large(&cmds).await.into_iter();
+        let entries = found.into_iter().map(|found| match found {
+            Found::Elsewhere => {
+                let half = large.next().transpose().map_err(failed)?;
+                Ok(half.and_then(Found::of).and_then(Found::into_entry))
+            }
+            found => Ok(found.into_entry()),
+        });
+        entries.collect()
     }
 
     /// Room for the bytes that are about to be on their way.
@@ -168,23 +188,15 @@ impl Store for RedisStore {
     ) -> BoxFuture<'a, Result<Vec<Option<Vec<u8>>>, StoreError>> {
         Box::pin(async move {
             self.open()?;
-            let found = self.read(keys).await?;
-            let elsewhere = found.iter().zip(keys).filter(|(found, _)| **found == Found::Elsewhere);
-            let names: Vec<Vec<u8>> = elsewhere.map(|(_, key)| name(LARGE, key)).collect();
-            let mut large = Vec::new().into_iter();
-            if !names.is_empty() {
-                let cmds: Vec<Cmd> = names.into_iter().map(|name| get(&[name])).collect();
-                large = self.redis.ask_each_large(&cmds).await.into_iter();
+            // What is rare is boxed, so that one key is not as large as all that many may need.
+            let found = match keys {
+                [key] => vec![self.read_one(key).await?],
+                _ => Box::pin(self.read(keys)).await?,
+            };
+            if found.contains(&Found::Elsewhere) {
+                return Box::pin(self.read_large(keys, found)).await;
             }
-            let entries = found.into_iter().map(|found| match found {
-                Found::Nothing => Ok(None),
-                Found::Entry(bytes) => Ok(Some(bytes)),
-                Found::Elsewhere => match large.next().transpose().map_err(failed)?.and_then(Found::of) {
-                    Some(Found::Entry(bytes)) => Ok(Some(bytes)),
-                    _ => Ok(None),
-                },
-            });
-            entries.collect()
+            Ok(found.into_iter().map(Found::into_entry).collect())
         })
     }
 

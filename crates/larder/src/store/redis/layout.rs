@@ -29,6 +29,14 @@ pub(super) enum Found {
 }
 
 impl Found {
+    /// The entry, if it is here.
+    pub(super) fn into_entry(self) -> Option<Vec<u8>> {
+        match self {
+            Found::Entry(bytes) => Some(bytes),
+            Found::Nothing | Found::Elsewhere => None,
+        }
+    }
+
     /// `None` when it is nothing this store has ever put there.
     pub(super) fn of(value: Value) -> Option<Self> {
         match value {

@@ -15,7 +15,6 @@ mod limits;
 mod load;
 pub(crate) mod nested;
 mod read;
-mod reclaim;
 mod replica;
 mod scope;
 mod session;

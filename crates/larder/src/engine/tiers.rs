@@ -3,6 +3,8 @@
 //! What a store returns is bytes of unknown worth: checked, decoded, located in this node's history, and then
 //! judged like any other entry. Promotion keeps age, expiries and stamp; it never stamps anew.
 
+mod reclaim;
+
 use super::breaker::{Breaker, Leave};
 use super::shared::{Leaving, Led};
 use super::{Engine, Scope};

@@ -5,7 +5,7 @@
 //! affair. Nothing rests on this: what is removed by mistake, or put in between, is a miss. A node that is behind finds
 //! less. It looks at a bounded rate, rests between two looks, and is never waited for.
 
-use super::Engine;
+use crate::engine::Engine;
 use larder_core::port::StoreError;
 use larder_core::{Envelope, Limits, Path, Segments, Verdict};
 use std::sync::atomic::AtomicU64;

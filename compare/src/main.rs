@@ -1,13 +1,14 @@
 //! `compare`: Larder measured beside other caches.
 //!
-//! Four subcommands, each with a readable table or, with `--json`, exactly one JSON array of rows on standard
+//! Five subcommands, each with a readable table or, with `--json`, exactly one JSON array of rows on standard
 //! output: `l1` (the cost of a hit), `load` (coalescing, the cost of a load, the cost of an invalidation),
-//! `race` (does an invalidation survive a load that is still running) and `redis` (the cost of a hit in the second
-//! tier). Progress and remarks go to standard
-//! error. Nothing here is a library; nothing in Larder may depend on it.
+//! `race` (does an invalidation survive a load that is still running), `redis` (the cost of a hit in the second
+//! tier) and `race-nodes` (what becomes of an invalidation between two nodes). Progress and remarks go to standard error.
+//! Nothing here is a library; nothing in Larder may depend on it.
 
 mod l1;
 mod load;
+mod nodes;
 mod output;
 mod race;
 mod redis;
@@ -54,6 +55,8 @@ enum Command {
     Race(Options),
     /// What a hit in the second tier costs, on a private Redis server.
     Redis(Options),
+    /// Two nodes on one Redis: invalidations while a node loads, is cut off, or Redis dies; reads without Redis.
+    RaceNodes(Options),
 }
 
 /// What the subcommands share.
@@ -77,5 +80,6 @@ fn main() -> Result<(), Failure> {
         Command::Load(options) => load::run(options),
         Command::Race(options) => race::run(options),
         Command::Redis(options) => redis::run(options),
+        Command::RaceNodes(options) => nodes::run(options),
     }
 }

@@ -59,6 +59,12 @@ pub(super) fn check(rows: &[Row]) -> Vec<Verdict> {
                     met: share >= BATCH_SHARE_MIN,
                 });
             }
+            Row::Stampede { nodes, readers, loads_most, .. } => verdicts.push(Verdict {
+                what: format!(
+                    "{readers} readers on each of {nodes} nodes: {loads_most} loads at most, of at most 1"
+                ),
+                met: *loads_most == 1,
+            }),
             Row::Get { .. } | Row::Batch { .. } => {}
         }
     }

@@ -6,6 +6,7 @@
 
 mod engine;
 mod goals;
+mod stampede;
 mod turn;
 
 use crate::output::{print, print_json, print_table, progress};
@@ -35,6 +36,18 @@ enum Row {
         keys_per_s: f64,
         p50_us: f64,
         p99_us: f64,
+    },
+    /// Loads of one cold key that many readers on several nodes ask for at once; `served_ms` from the moment the loader
+    /// is let go until the last reader has its value.
+    Stampede {
+        server: String,
+        engine: &'static str,
+        nodes: usize,
+        readers: usize,
+        rounds: usize,
+        loads_most: u32,
+        loads_mean: f64,
+        served_ms: f64,
     },
 }
 
@@ -99,6 +112,8 @@ async fn all(url: &str, server: &str, effort: Effort) -> Result<Vec<Row>, Failur
             });
         }
     }
+    progress("redis: one cold key on five nodes");
+    rows.push(stampede::measure(url, server, effort.rounds * 2).await?);
     Ok(rows)
 }
 
@@ -147,8 +162,9 @@ async fn in_turns(
 fn print_for_people(rows: &[Row]) -> Result<(), Failure> {
     let lines: Vec<_> = rows
         .iter()
-        .map(|row| {
+        .filter_map(|row| {
             let (what, engine, rate, p50, p99) = match row {
+                Row::Stampede { .. } => return None,
                 Row::Get { engine, tasks, per_s, p50_us, p99_us, .. } => {
                     (format!("get, {tasks} at once"), engine, per_s, p50_us, p99_us)
                 }
@@ -156,10 +172,19 @@ fn print_for_people(rows: &[Row]) -> Result<(), Failure> {
                     (format!("{keys} keys a time, {tasks} at once"), engine, keys_per_s, p50_us, p99_us)
                 }
             };
-            vec![what, (*engine).to_owned(), format!("{rate:.0}"), format!("{p50:.1}"), format!("{p99:.1}")]
+            let figures = [format!("{rate:.0}"), format!("{p50:.1}"), format!("{p99:.1}")];
+            Some([what, (*engine).to_owned()].into_iter().chain(figures).collect())
         })
         .collect();
     print_table(&["what", "engine", "keys/s", "p50 us", "p99 us"], 2, &lines)?;
+    for row in rows {
+        if let Row::Stampede { nodes, readers, rounds, loads_mean, loads_most, served_ms, .. } = row {
+            print(&format!(
+                "{readers} readers of a cold key on each of {nodes} nodes, {rounds} rounds: {loads_mean} loads, {loads_most} at \
+                 most; everybody served {served_ms} ms after the load."
+            ))?;
+        }
+    }
     print("\nGoals:")?;
     for verdict in goals::check(rows) {
         print(&format!("- {}: {}", verdict.what, if verdict.met { "met" } else { "NOT MET" }))?;

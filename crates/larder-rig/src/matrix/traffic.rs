@@ -41,7 +41,6 @@ struct Counts {
     stale: AtomicU64,
     staleness_us: AtomicU64,
     fault_reads: AtomicU64,
-    fault_failed: AtomicU64,
     fault_hits: AtomicU64,
     fault_slowest_us: AtomicU64,
     applied: AtomicU64,
@@ -198,7 +197,6 @@ impl Shared {
             // Of the dead no answer is expected.
             if answer.is_some() {
                 counts.failed.fetch_add(1, Relaxed);
-                counts.fault_failed.fetch_add(u64::from(in_fault), Relaxed);
             }
             return None;
         };

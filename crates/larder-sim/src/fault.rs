@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     JournalLostAnswer,
     JournalSlow,
     JournalCompaction,
+    /// The journal restarts and knows nobody who was there.
+    JournalForgetsNodes,
     JournalTailLoss,
     StoreError,
     StoreHang,
@@ -52,7 +54,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Fault; 40] = [
+    pub(crate) const ALL: [Fault; 41] = [
         Fault::Overtake,
         Fault::NodePause,
         Fault::NodeCrash,
@@ -65,6 +67,7 @@ impl Fault {
         Fault::JournalLostAnswer,
         Fault::JournalSlow,
         Fault::JournalCompaction,
+        Fault::JournalForgetsNodes,
         Fault::JournalTailLoss,
         Fault::StoreError,
         Fault::StoreHang,

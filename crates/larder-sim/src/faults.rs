@@ -72,8 +72,10 @@ async fn last_look(node: Node) {
     let at = options.last_look_at();
     world.sim().sleep_until(at).await;
     world.oracle().settle(&world.database(), world.sim().now());
+    world.note(node.rt.node, || "looks at everything".to_owned());
     app::sweep(&node).await;
     let swept = app::sweep(&node).await;
+    world.note(node.rt.node, || format!("has looked at everything: {swept:?}"));
     let mut oracle = world.oracle();
     oracle.looked_last(node.rt.node);
     // There is room for all and for what users remove meanwhile, and no time to expire.
@@ -138,6 +140,7 @@ pub(crate) fn unleash(world: &World, cluster: &Cluster) {
     every(world, cluster, Fault::ClockJump, 4 * SECOND, clock_jump);
     every(world, cluster, Fault::Partition, 4 * SECOND, partition);
     every(world, cluster, Fault::JournalCompaction, 4 * SECOND, |world, _| compaction(world));
+    every(world, cluster, Fault::JournalForgetsNodes, 3 * SECOND, |world, _| forget_nodes(world));
     every(world, cluster, Fault::JournalTailLoss, 7 * SECOND, |world, _| tail_loss(world));
     every(world, cluster, Fault::StoreEvict, SECOND / 4, |world, _| evict(world));
     every(world, cluster, Fault::StoreRollback, 5 * SECOND, |world, _| roll_back(world));
@@ -237,10 +240,17 @@ async fn compaction(world: World) {
 async fn tail_loss(world: World) {
     let lost = world.sim().draw(|rng| rng.usize(1..6));
     let since = world.authority().lose_tail(lost);
+    let now = world.sim().now();
+    world.authority().forget_nodes(now);
     if let Some(since) = since {
         world.oracle().records_lost(since, world.sim().now());
         world.note(NodeId::WORLD, || format!("the journal lost {lost} records"));
     }
+}
+
+async fn forget_nodes(world: World) {
+    let now = world.sim().now();
+    world.authority().forget_nodes(now);
 }
 
 async fn evict(world: World) {

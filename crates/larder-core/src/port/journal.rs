@@ -114,6 +114,25 @@ pub trait Journal: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// [`Journal::attend`] with `after` as what was applied, and then [`Journal::read`]: in this order at the authority,
+    /// and in one question where it can be.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    fn read_attending<'a>(
+        &'a self,
+        namespace: &'a str,
+        node: NodeId,
+        lasts: Duration,
+        after: Link,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, JournalError>> {
+        Box::pin(async move {
+            self.attend(namespace, node, after, lasts).await?;
+            self.read(namespace, after, limit).await
+        })
+    }
+
     /// Who is there, from the authority itself; `None` if this journal does not keep an attendance.
     fn attendance<'a>(
         &'a self,

@@ -14,9 +14,11 @@ pub(crate) use authority::Authority;
 use crate::fault::Fault;
 use crate::sched::{MS, NodeRuntime, SECOND};
 use crate::world::{Service, World};
+use larder_core::expiry::nanos;
 use larder_core::port::{Appended, BoxFuture, History, Journal, JournalError, Page};
-use larder_core::{Act, Cause, Epoch, Link, Target, seeded_bug};
+use larder_core::{Act, Attendance, Cause, Epoch, Link, NodeId, Target, seeded_bug};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// One node's way to the journal.
@@ -102,6 +104,37 @@ impl JournalPort {
         }
         seen
     }
+
+    async fn page(
+        &self,
+        after: Link,
+        limit: usize,
+        present: Option<(NodeId, Duration)>,
+    ) -> Result<Page, JournalError> {
+        self.ask().await?;
+        if let Some((node, lasts)) = present {
+            self.note_present(node, after, lasts);
+            // At the authority, between one step and the next.
+            self.world.sim().delay(1000, MS / 10).await;
+        }
+        let seen = self.sequence().await;
+        // Fewer than asked for, as when records are large.
+        let limit = if self.world.sim().chance(0.3) { limit.min(3) } else { limit };
+        let page = self.world.authority().page(after, limit).map(|page| as_of(page, after, seen));
+        if let Ok(page) = &page
+            && let (Some(first), Some(last)) = (page.records.first(), page.records.last())
+        {
+            let (first, last) = (first.link.position, last.link.position);
+            self.world.note(self.rt.node, || format!("journal answers records {first} to {last}"));
+        }
+        self.answer().await?;
+        page
+    }
+
+    fn note_present(&self, node: NodeId, applied: Link, lasts: Duration) {
+        let now = self.world.sim().now();
+        self.world.authority().attend(node, applied, nanos(lasts), now);
+    }
 }
 
 /// What a session sees of a page whose snapshot ends at this position.
@@ -130,20 +163,43 @@ impl Journal for JournalPort {
         after: Link,
         limit: usize,
     ) -> BoxFuture<'a, Result<Page, JournalError>> {
+        Box::pin(self.page(after, limit, None))
+    }
+
+    fn read_attending<'a>(
+        &'a self,
+        _namespace: &'a str,
+        node: NodeId,
+        lasts: Duration,
+        after: Link,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, JournalError>> {
+        Box::pin(self.page(after, limit, Some((node, lasts))))
+    }
+
+    fn attend<'a>(
+        &'a self,
+        _namespace: &'a str,
+        node: NodeId,
+        applied: Link,
+        lasts: Duration,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(async move {
             self.ask().await?;
-            let seen = self.sequence().await;
-            // Fewer than asked for, as when records are large.
-            let limit = if self.world.sim().chance(0.3) { limit.min(3) } else { limit };
-            let page = self.world.authority().page(after, limit).map(|page| as_of(page, after, seen));
-            if let Ok(page) = &page
-                && let (Some(first), Some(last)) = (page.records.first(), page.records.last())
-            {
-                let (first, last) = (first.link.position, last.link.position);
-                self.world.note(self.rt.node, || format!("journal answers records {first} to {last}"));
-            }
+            self.note_present(node, applied, lasts);
+            self.answer().await
+        })
+    }
+
+    fn attendance<'a>(
+        &'a self,
+        _namespace: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Attendance>, JournalError>> {
+        Box::pin(async move {
+            self.ask().await?;
+            let attendance = self.world.authority().attendance(self.world.sim().now());
             self.answer().await?;
-            page
+            Ok(Some(attendance))
         })
     }
 

@@ -218,8 +218,10 @@ impl Cache {
     }
 
     /// [`Cache::invalidate`] that returns only once no node serves what was there before: every read that begins
-    /// afterwards, on any node, is of a value at least as new, in every region but `Eventual` ones. It waits for the
-    /// namespace's largest bound (`CacheBuilder::bound_max`). Dropped while it waits, the invalidation stands.
+    /// afterwards, on any node, is of a value at least as new, in every region but `Eventual` ones. It waits until every
+    /// node has said that it applied the record, where the journal knows its nodes (memory, Redis); at most, and
+    /// elsewhere always, for the namespace's largest bound (`CacheBuilder::bound_max`). Dropped while it waits, the
+    /// invalidation stands.
     ///
     /// [`Invalidated::Queued`] comes back at once and promises nothing about other nodes.
     ///
@@ -230,20 +232,21 @@ impl Cache {
         targets: impl IntoIterator<Item = Target>,
     ) -> Result<Invalidated, Error> {
         let said = self.invalidate(targets).await?;
-        if said.token().is_some() {
-            self.wait_for_all_nodes().await?;
+        let since = self.engine.time.trusted();
+        if let Some(token) = said.token() {
+            self.engine.wait_for_all(since, Some(token.link())).await?;
         }
         Ok(said)
     }
 
     /// Returns once no node serves, in any region but `Eventual` ones, anything older than what had been committed together
     /// with its record before this call: what [`Cache::invalidate_and_wait`] does after its record is there, for writes
-    /// that use the outbox. Waits for the namespace's largest bound (`CacheBuilder::bound_max`), and asks nobody.
+    /// that use the outbox, and for as long.
     ///
     /// # Errors
     /// [`Error::is_closed`] when the cache is closed while it waits.
     pub async fn wait_for_all_nodes(&self) -> Result<(), Error> {
-        self.engine.outwait_leases(self.engine.time.trusted()).await
+        self.engine.wait_for_all_by_now().await
     }
 
     /// Begins a guarded write of what these targets name: awaited, it gives a [`WriteGuard`] once every node treats them

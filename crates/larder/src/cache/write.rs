@@ -70,7 +70,7 @@ impl Write {
         let intent = Intent { id: opened.id, lasts: Duration::from_nanos(lasts), targets };
         let guard = WriteGuard { cache: self.cache, intent, cause, deadline: opened.deadline };
         let mut waiting = Unbegun(Some(guard));
-        engine.outwait_leases(opened.since).await?;
+        engine.wait_for_all(opened.since, Some(opened.link)).await?;
         if !engine.has_seen(&opened) {
             return Err(Error::from(JournalError::refused("the intent cannot be seen in the journal")));
         }

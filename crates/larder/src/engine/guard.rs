@@ -18,7 +18,7 @@ pub(crate) struct Opened {
     pub(crate) deadline: Nanos,
     /// Read after it was appended.
     pub(crate) since: Nanos,
-    link: Link,
+    pub(crate) link: Link,
 }
 
 impl Engine {

@@ -45,7 +45,7 @@ use flights::Flights;
 use follow::Following;
 use hints::Hinting;
 use larder_core::port::{Backplane, Journal, Nanos};
-use larder_core::{Confirmed, Fences, Orphans, Verdict, seeded_bug};
+use larder_core::{Confirmed, Fences, NodeId, Orphans, Verdict, seeded_bug};
 use session::Strangers;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,6 +61,7 @@ const STORE_WRITES_MAX: usize = 1024;
 /// One cache of one namespace at work.
 pub(crate) struct Engine {
     pub(crate) namespace: Arc<str>,
+    node: NodeId,
     pub(crate) time: Time,
     pub(crate) fences: Fences,
     pub(crate) memory: Memory,
@@ -106,6 +107,7 @@ impl Engine {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Engine {
             namespace: parts.namespace,
+            node: NodeId::new(u128::from(parts.seed)),
             time: parts.time,
             fences: Fences::new(parts.seed, parts.targets_max),
             memory: parts.memory,
@@ -213,6 +215,7 @@ impl Engine {
         if let Some(backplane) = &self.backplane {
             backplane.close().await;
         }
+        self.be_gone().await;
         self.journal.close().await;
         self.memory.clear();
         unrecorded

@@ -5,11 +5,12 @@
 
 use super::limits::{self, INTENTS_MAX, RECORDS_MAX_DEFAULT};
 use larder_core::port::{Appended, BoxFuture, History, Journal, JournalError, Page};
-use larder_core::{Act, Cause, Epoch, Intent, IntentId, Link, Record, Target};
+use larder_core::{Act, Attendance, Cause, Epoch, Intent, IntentId, Link, NodeId, Record, Target};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// A journal in memory. Clones share its histories.
@@ -18,6 +19,7 @@ pub struct MemoryJournal {
     /// The generation this handle's reader has looked at.
     seen: AtomicU64,
     closed: AtomicBool,
+    alive: Arc<()>,
 }
 
 struct Shared {
@@ -36,6 +38,8 @@ struct Namespace {
     records: VecDeque<Record>,
     /// As of the head, however old the records that opened them are.
     open: BTreeMap<IntentId, Intent>,
+    /// Who is there, how far they have come, and the handle each came by: whoever drops it is gone, and nobody else is.
+    present: BTreeMap<NodeId, (Link, Weak<()>)>,
 }
 
 impl MemoryJournal {
@@ -52,7 +56,12 @@ impl MemoryJournal {
     }
 
     fn of(shared: Arc<Shared>) -> Self {
-        MemoryJournal { shared, seen: AtomicU64::new(0), closed: AtomicBool::new(false) }
+        MemoryJournal {
+            shared,
+            seen: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            alive: Arc::default(),
+        }
     }
 
     fn open(&self) -> Result<MutexGuard<'_, Namespaces>, JournalError> {
@@ -115,7 +124,8 @@ fn named<'a>(namespaces: &'a mut Namespaces, name: &str) -> Result<&'a mut Names
         let epoch = limits::random_epoch().map_err(no_random)?;
         let start = Link { epoch, position: 0, nonce: 0 };
         let (records, open) = (VecDeque::new(), BTreeMap::new());
-        let history = Namespace { oldest: start, head: start, records, open };
+        let present = BTreeMap::new();
+        let history = Namespace { oldest: start, head: start, records, open, present };
         namespaces.insert(name.into(), history);
     }
     namespaces.get_mut(name).ok_or_else(|| JournalError::refused("the namespace is gone"))
@@ -208,6 +218,39 @@ impl Journal for MemoryJournal {
 
     fn roll<'a>(&'a self, namespace: &'a str, seen: Epoch) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(async move { self.roll_now(namespace, seen) })
+    }
+
+    fn attend<'a>(
+        &'a self,
+        namespace: &'a str,
+        node: NodeId,
+        applied: Link,
+        lasts: Duration,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move {
+            let mut namespaces = self.open()?;
+            let present = &mut named(&mut namespaces, namespace)?.present;
+            if lasts.is_zero() {
+                present.remove(&node);
+            } else {
+                present.insert(node, (applied, Arc::downgrade(&self.alive)));
+            }
+            Ok(())
+        })
+    }
+
+    fn attendance<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Attendance>, JournalError>> {
+        Box::pin(async move {
+            let mut namespaces = self.open()?;
+            let present = &mut named(&mut namespaces, namespace)?.present;
+            present.retain(|_, (_, handle)| handle.strong_count() > 0);
+            let nodes = present.iter().map(|(node, (applied, _))| (*node, *applied)).collect();
+            // Nobody can have been there before it was.
+            Ok(Some(Attendance { nodes, whole_for: Duration::MAX }))
+        })
     }
 
     fn changed<'a>(&'a self, _namespace: &'a str) -> BoxFuture<'a, ()> {

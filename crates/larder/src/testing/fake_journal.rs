@@ -5,9 +5,10 @@
 
 use super::gate::{Gate, Hold};
 use larder_core::port::{Appended, BoxFuture, History, Journal, JournalError, Page};
-use larder_core::{Act, Cause, Epoch, Link, Target};
+use larder_core::{Act, Attendance, Cause, Epoch, Link, NodeId, Target};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A journal around another. Clones share the faults and the counters, so a test keeps one and hands the cache
 /// another.
@@ -206,6 +207,29 @@ impl<J: Journal> Journal for FakeJournal<J> {
             count(&self.faults.rolls);
             self.before_write().await?;
             self.inner.roll(namespace, seen).await
+        })
+    }
+
+    fn attend<'a>(
+        &'a self,
+        namespace: &'a str,
+        node: NodeId,
+        applied: Link,
+        lasts: Duration,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move {
+            self.faults.reachable()?;
+            self.inner.attend(namespace, node, applied, lasts).await
+        })
+    }
+
+    fn attendance<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Attendance>, JournalError>> {
+        Box::pin(async move {
+            self.faults.reachable()?;
+            self.inner.attendance(namespace).await
         })
     }
 

@@ -3,8 +3,11 @@
 use super::outbox::Outbox;
 use crate::sched::{Sim, Time};
 use larder_core::port::{History, JournalError, Page};
-use larder_core::{Act, Cause, Epoch, Intent, IntentId, Link, Record, Target, seeded_bug};
+use larder_core::{
+    Act, Attendance, Cause, Epoch, Intent, IntentId, Link, NodeId, Record, Target, seeded_bug,
+};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 pub(crate) struct Authority {
     oldest: Link,
@@ -17,6 +20,10 @@ pub(crate) struct Authority {
     pub(crate) appended: u64,
     /// How often it was read.
     pub(crate) pages: u64,
+    /// Who is there, how far they have come, and until when.
+    present: BTreeMap<NodeId, (Link, Time)>,
+    /// Since when nobody's presence was lost.
+    whole_since: Time,
 }
 
 impl Authority {
@@ -31,6 +38,8 @@ impl Authority {
             is_sequencing: false,
             appended: 0,
             pages: 0,
+            present: BTreeMap::new(),
+            whole_since: 0,
         }
     }
 
@@ -79,6 +88,26 @@ impl Authority {
         }
         let records = self.records.iter().skip(from).take(limit).map(|(_, record)| record.clone()).collect();
         Ok(Page { records, head })
+    }
+
+    pub(super) fn attend(&mut self, node: NodeId, applied: Link, lasts: Time, now: Time) {
+        if lasts == 0 {
+            self.present.remove(&node);
+        } else {
+            self.present.insert(node, (applied, now + lasts));
+        }
+    }
+
+    pub(super) fn attendance(&mut self, now: Time) -> Attendance {
+        self.present.retain(|_, (_, until)| *until >= now);
+        let nodes = self.present.iter().map(|(node, (applied, _))| (*node, *applied)).collect();
+        Attendance { nodes, whole_for: Duration::from_nanos(now - self.whole_since) }
+    }
+
+    /// The server is another one, or has started anew: it knows nobody.
+    pub(crate) fn forget_nodes(&mut self, now: Time) {
+        self.present.clear();
+        self.whole_since = now;
     }
 
     pub(super) fn append(&mut self, act: Act, targets: Vec<Target>, cause: Cause, sim: &Sim) -> Link {
@@ -138,6 +167,7 @@ impl Authority {
     pub(crate) fn fail_over(&mut self, kept_until: Time, sim: &Sim) {
         self.outbox.fail_over(kept_until);
         self.is_sequencing = false;
+        self.forget_nodes(sim.now());
         self.begin_epoch(sim);
     }
 

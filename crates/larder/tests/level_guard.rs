@@ -272,6 +272,9 @@ async fn a_cancelled_guard_and_one_that_was_never_given_make_the_key_cacheable_a
     read(&region, &rig.origin).await;
     assert!(region.get(key![1]).await.unwrap().is_some());
 
+    // Another node hears nothing of it, and is waited for.
+    let there = deaf(&rig).await;
+    there.sync().await.unwrap();
     let beginning = begin(&rig.cache);
     until(|| rig.cache.stats().journal.intents_open == 1).await;
     settle().await;

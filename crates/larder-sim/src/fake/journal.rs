@@ -14,7 +14,7 @@ pub(crate) use authority::Authority;
 use crate::fault::Fault;
 use crate::sched::{MS, NodeRuntime, SECOND};
 use crate::world::{Service, World};
-use larder_core::port::{Appended, BoxFuture, History, Journal, JournalError, Page};
+use larder_core::port::{Appended, BoxFuture, Hint, History, Journal, JournalError, Page};
 use larder_core::{Act, Cause, Epoch, Link, Target, seeded_bug};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -182,8 +182,11 @@ impl Journal for JournalPort {
         })
     }
 
-    fn changed<'a>(&'a self, _namespace: &'a str) -> BoxFuture<'a, ()> {
-        Box::pin(self.hint.notified())
+    fn changed<'a>(&'a self, _namespace: &'a str) -> BoxFuture<'a, Hint> {
+        Box::pin(async {
+            self.hint.notified().await;
+            Hint::Look
+        })
     }
 
     fn name(&self) -> &'static str {

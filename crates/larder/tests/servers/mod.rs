@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod node;
+
 use larder::Cause;
 use larder::port::{Appended, BoxFuture, Hint, History, Journal, JournalError, Page};
 use larder::redis::{Redis, RedisOptions};

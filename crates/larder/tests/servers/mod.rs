@@ -8,7 +8,7 @@ pub mod node;
 use larder::Cause;
 use larder::port::{Appended, BoxFuture, Hint, History, Journal, JournalError, Page};
 use larder::redis::{Redis, RedisOptions};
-use larder_core::{Act, Epoch, Link, Target};
+use larder_core::{Act, Attendance, Epoch, Link, NodeId, Target};
 use larder_rig::{Cluster, Flavour, Proxy, Sentinel, Server};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -136,6 +136,23 @@ impl<J: Journal> Journal for Prefixed<J> {
 
     fn name(&self) -> &'static str {
         self.0.name()
+    }
+
+    fn attend<'a>(
+        &'a self,
+        namespace: &'a str,
+        node: NodeId,
+        applied: Link,
+        lasts: Duration,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move { self.0.attend(&self.name(namespace), node, applied, lasts).await })
+    }
+
+    fn attendance<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Attendance>, JournalError>> {
+        Box::pin(async move { self.0.attendance(&self.name(namespace)).await })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -4,7 +4,7 @@
 //! body is there or beside the log, and the body. So each link of the chain is checked where it is read.
 
 use larder_core::port::{History, JournalError, Page};
-use larder_core::{Act, Cause, Epoch, Intent, IntentId, Link, Record, Target};
+use larder_core::{Act, Attendance, Cause, Epoch, Intent, IntentId, Link, NodeId, Record, Target};
 use std::time::Duration;
 
 /// What an answer of a script is: bytes after bytes.
@@ -132,6 +132,25 @@ pub(super) fn history(answer: &Answer) -> Result<History, JournalError> {
     let mut open = open.ok_or_else(damaged)?;
     open.sort_unstable_by_key(|intent| intent.id);
     Ok(History { oldest, head: at, open })
+}
+
+/// An epoch and a place, as [`follows`] reads them back.
+pub(super) fn written(link: Link) -> String {
+    format!("{}{:016}{}", hex_epoch(link.epoch), link.position, hex_nonce(link.nonce))
+}
+
+/// A node's name as a field.
+pub(super) fn node_field(node: NodeId) -> String {
+    format!("{:032x}", node.get())
+}
+
+/// Who is there, as a script says.
+pub(super) fn attendance(answer: &Answer) -> Option<Attendance> {
+    let (whole_ms, nodes) = answer.split_first()?;
+    let whole_for = Duration::from_millis(number(whole_ms)?);
+    let node = |pair: &[Vec<u8>]| Some((NodeId::new(hex(&pair[0])?), follows(&pair[1])?));
+    let nodes: Option<Vec<(NodeId, Link)>> = nodes.chunks_exact(2).map(node).collect();
+    Some(Attendance { nodes: nodes?, whole_for })
 }
 
 /// A place as the head has it: a position of 16 digits, and a nonce.

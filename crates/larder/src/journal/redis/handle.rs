@@ -7,17 +7,21 @@ use super::scripts::Scripts;
 use crate::journal::limits::{self, INTENTS_MAX, RECORD_BYTES_MAX, RECORDS_MAX_DEFAULT};
 use crate::redis::{Heard, Listener, Redis, RedisError, Script};
 use larder_core::port::{Appended, BoxFuture, Hint, History, Journal, JournalError, Page};
-use larder_core::{Act, Cause, Epoch, Link, Target};
+use larder_core::{Act, Attendance, Cause, Epoch, Link, NodeId, Target};
 use std::collections::HashMap;
 use std::future::{pending, ready};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// Bytes of records kept of each namespace unless told otherwise.
 const BYTES_MAX_DEFAULT: u64 = 64 << 20;
 
 /// Bytes of records in one answer, and of what is sent, on connections that others wait for.
 const ORDINARY_BYTES_MAX: usize = 256 << 10;
+
+/// The longest time a node is kept without a word, in milliseconds: ten years.
+const FOREVER_MS: u128 = 315_360_000_000;
 
 /// How often an append begins, when the history it would go on is missing.
 const TRIES: usize = 4;
@@ -232,6 +236,32 @@ impl RedisJournal {
         if answer == b"ok" { Ok(()) } else { Err(codec::refusal(&vec![answer], codec::NOWHERE)) }
     }
 
+    async fn attend_now(
+        &self,
+        namespace: &str,
+        node: NodeId,
+        applied: Link,
+        lasts: Duration,
+    ) -> Result<(), JournalError> {
+        self.open()?;
+        let names = Names::of(namespace);
+        let lasts_ms = lasts.as_nanos().div_ceil(1_000_000).min(FOREVER_MS).to_string();
+        let (node, applied) = (codec::node_field(node), codec::written(applied));
+        let args = [&node, &lasts_ms, &applied].map(String::as_bytes);
+        let noted: Result<Vec<u8>, RedisError> =
+            self.redis.run(&self.scripts.attend, &[&names.nodes], &args).await;
+        noted.map(drop).map_err(unwritten)
+    }
+
+    async fn attendance_now(&self, namespace: &str) -> Result<Option<Attendance>, JournalError> {
+        self.open()?;
+        let nodes = Names::of(namespace).nodes;
+        let answer: Answer =
+            self.redis.run(&self.scripts.attendance, &[&nodes], &[]).await.map_err(unread)?;
+        let attendance = codec::attendance(&answer);
+        attendance.map(Some).ok_or_else(|| JournalError::refused("the attendance is not understood"))
+    }
+
     async fn history_now(&self, namespace: &str) -> Result<History, JournalError> {
         self.open()?;
         let epoch = codec::hex_epoch(limits::random_epoch().map_err(no_random)?);
@@ -293,6 +323,23 @@ impl Journal for RedisJournal {
 
     fn roll<'a>(&'a self, namespace: &'a str, seen: Epoch) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(self.roll_now(namespace, seen))
+    }
+
+    fn attend<'a>(
+        &'a self,
+        namespace: &'a str,
+        node: NodeId,
+        applied: Link,
+        lasts: Duration,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(self.attend_now(namespace, node, applied, lasts))
+    }
+
+    fn attendance<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Attendance>, JournalError>> {
+        Box::pin(self.attendance_now(namespace))
     }
 
     /// Completes at each hint, and whenever one may have been missed. Small records come along with theirs. A closed

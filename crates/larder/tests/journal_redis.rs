@@ -56,7 +56,7 @@ fn behind_sentinels() -> JournalBench {
 
 /// The least rights, as docs/concepts/redis-journal.md has them.
 const RIGHTS: &str = "on >pw ~{larder:* &{larder:* -@all +ping +eval +evalsha +hget +hset +hlen +hexists +hdel +hgetall \
-                      +hstrlen +xadd +xrange +xtrim +unlink +publish +subscribe +time +pexpire +info";
+                      +hstrlen +xadd +xrange +xtrim +unlink +exists +publish +subscribe +time +pexpire +info";
 
 fn with_the_least_rights() -> JournalBench {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();

@@ -1,7 +1,7 @@
 //! Records, intents and places as bytes in Redis, and back. Whatever is odd in an answer is distrusted as a whole.
 //!
-//! A record in the log is its nonce and the nonce of the record before it, in hexadecimal, one letter that says whether its
-//! body is there or beside the log, and the body. So each link of the chain is checked where it is read.
+//! A record in the log is its nonce and the nonce of the record before it, in hexadecimal, a number that the scripts count
+//! bytes with, one letter that says whether its body is there or beside the log, and the body. So each link of the chain is checked where it is read.
 
 use larder_core::port::{History, JournalError, Page};
 use larder_core::{Act, Attendance, Cause, Epoch, Intent, IntentId, Link, NodeId, Record, Target};
@@ -14,7 +14,7 @@ pub(super) type Answer = Vec<Vec<u8>>;
 const FORM: &str = "1";
 
 /// Bytes of a record before its body.
-const PREFIX: usize = 33;
+const PREFIX: usize = 49;
 
 /// Kind, intent, how long it lasts, and the length of the cause.
 const BODY_MIN: usize = 1 + 8 + 8 + 1;
@@ -200,7 +200,7 @@ mod tests {
 
     fn row(nonce: u64, followed: u64, targets: &[Target]) -> Vec<u8> {
         let act = Act::Open { intent: IntentId::new(7), lasts: Duration::from_millis(1500) };
-        let mut row = format!("{nonce:016x}{followed:016x}S").into_bytes();
+        let mut row = format!("{nonce:016x}{followed:016x}{:016}S", 7).into_bytes();
         row.extend(body(act, &Cause::from("é'\0"), &Target::encode_many(targets)));
         row
     }

@@ -10,9 +10,10 @@
 --       7 its field   8 what is kept of it while it is open, or nothing if this closes it   9 how many may be open
 -- Answers the epoch, position and nonce of what the record follows; or why not: none, form, open, meddled.
 --
--- The head, by byte: 1 form, 2-33 epoch, 34-49 position, 50-65 nonce, 66-81 oldest position, 82-97 its nonce, 98-113
--- bytes kept. It is one field beside those of the open intents, so that no eviction takes one without the other, and one
--- string, because that is quick.
+-- The head, by byte: 1 form, 2-33 epoch, 34-49 position, 50-65 nonce, 66-81 oldest position, 82-97 its nonce, 98-113 bytes
+-- appended so far in this epoch, 114-129 how many of them up to the oldest place. It is one field beside those of the open
+-- intents, so that no eviction takes one without the other, and one string, because that is quick.
+-- A record: 1-16 its nonce, 17-32 that of the one before, 33-48 bytes appended so far, 49 S or L, and if S its body.
 local call, sub, format = redis.call, string.sub, string.format
 local head = call('HGET', KEYS[1], 'head')
 if not head then return 'none' end
@@ -28,8 +29,11 @@ local nonce, body = ARGV[1], ARGV[2]
 local position = tonumber(sub(head, 34, 49)) + 1
 -- A large body lives beside the log, so that nobody reads one without having seen how large it is.
 local is_large = #body > 4096
-local record = nonce .. sub(head, 50, 65) .. (is_large and 'L' or 'S' .. body)
-local added = redis.pcall('XADD', KEYS[2], format('%.0f-0', position), 'r', record)
+local at = format('%016.0f', position)
+local total = tonumber(sub(head, 98, 113)) + 49 + #body
+local totalled = format('%016.0f', total)
+local record = nonce .. sub(head, 50, 65) .. totalled .. (is_large and 'L' or 'S' .. body)
+local added = redis.pcall('XADD', KEYS[2], at .. '-0', 'r', record)
 if type(added) == 'table' then return 'meddled' end
 if is_large then call('HSET', KEYS[3], format('%.0f', position), body) end
 if opens then
@@ -38,38 +42,38 @@ elseif field then
   call('HDEL', KEYS[1], field)
 end
 
-local start = sub(head, 66, 97)
-local bytes = tonumber(sub(head, 98, 113)) + 33 + #body
+local start, before = sub(head, 66, 97), sub(head, 114, 129)
 if position % 64 == 0 or is_large then
-  local oldest, oldest_nonce = tonumber(sub(head, 66, 81)), sub(head, 82, 97)
-  local records_max, bytes_max = tonumber(ARGV[3]), tonumber(ARGV[4])
-  local before = oldest
-  if position - oldest > records_max or bytes > bytes_max then
-    for _, row in ipairs(call('XRANGE', KEYS[2], '-', '+', 'COUNT', 128)) do
-      if position - oldest <= records_max and bytes <= bytes_max or oldest + 1 >= position then break end
-      local place = string.match(row[1], '^%d+')
-      local dropped = row[2][2]
-      if tonumber(place) ~= oldest + 1 then
-        -- Records are missing. Nobody can read through the hole: reading begins anew here.
-        call('UNLINK', KEYS[2], KEYS[3])
-        oldest, oldest_nonce, bytes = position, nonce, 0
-        break
-      end
-      local took = #dropped
-      if string.byte(dropped, 33) == 76 then
-        took = 33 + call('HSTRLEN', KEYS[3], place)
-        call('HDEL', KEYS[3], place)
-      end
-      oldest, oldest_nonce, bytes = oldest + 1, sub(dropped, 1, 16), bytes - took
+  local oldest = tonumber(sub(head, 66, 81))
+  local most = math.min(128, position - 1 - oldest)
+  local drop = math.min(most, position - oldest - tonumber(ARGV[3]))
+  local bytes_max = tonumber(ARGV[4])
+  if total - tonumber(before) > bytes_max and most > 0 then
+    for i, row in ipairs(call('XRANGE', KEYS[2], format('%.0f', oldest + 1), '+', 'COUNT', most)) do
+      drop = math.max(drop, i)
+      if total - tonumber(sub(row[2][2], 33, 48)) <= bytes_max then break end
     end
   end
-  if oldest ~= before then
-    call('XTRIM', KEYS[2], 'MINID', '=', format('%.0f', oldest + 1))
-    start = format('%016.0f', oldest) .. oldest_nonce
+  if drop > 0 then
+    local place = format('%.0f', oldest + drop)
+    local row = call('XRANGE', KEYS[2], place, place)[1]
+    if row then
+      call('XTRIM', KEYS[2], 'MINID', '=', format('%.0f', oldest + drop + 1))
+      start, before = format('%016.0f', oldest + drop) .. sub(row[2][2], 1, 16), sub(row[2][2], 33, 48)
+      if call('EXISTS', KEYS[3]) == 1 then
+        local places = {}
+        for i = 1, drop do places[i] = format('%.0f', oldest + i) end
+        call('HDEL', KEYS[3], unpack(places))
+      end
+    else
+      -- Records are missing. Nobody can read through the hole: reading begins anew here.
+      call('UNLINK', KEYS[2], KEYS[3])
+      start, before = at .. nonce, totalled
+    end
   end
 end
 
-call('HSET', KEYS[1], 'head', sub(head, 1, 33) .. format('%016.0f', position) .. nonce .. start .. format('%016.0f', bytes))
+call('HSET', KEYS[1], 'head', sub(head, 1, 33) .. at .. nonce .. start .. totalled .. before)
 local follows = sub(head, 2, 65)
 -- A hint, with the record if it is small. That it cannot be given must not undo what has been done.
 redis.pcall(ARGV[5], ARGV[6], is_large and follows or follows .. record)

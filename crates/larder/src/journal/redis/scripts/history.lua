@@ -8,6 +8,6 @@
 if redis.call('HEXISTS', KEYS[1], 'head') == 0 then
   -- What else is left belongs to a history that is gone.
   redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3])
-  redis.call('HSET', KEYS[1], 'head', '1' .. ARGV[1] .. string.rep('0', 80))
+  redis.call('HSET', KEYS[1], 'head', '1' .. ARGV[1] .. string.rep('0', 96))
 end
 return redis.call('HGETALL', KEYS[1])

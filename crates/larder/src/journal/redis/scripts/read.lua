@@ -26,7 +26,7 @@ while left > 0 and at < last do
   local rows = call('XRANGE', KEYS[2], from, '+', 'COUNT', asked)
   for i = 1, #rows do
     local record = rows[i][2][2]
-    if string.byte(record, 33) == 76 then
+    if string.byte(record, 49) == 76 then
       local place = string.match(rows[i][1], '^%d+')
       if room >= 0 and call('HSTRLEN', KEYS[3], place) > room then
         return n > 3 and answer or {'large'}

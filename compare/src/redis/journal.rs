@@ -128,16 +128,22 @@ fn row(engine: &'static str, entries: u64, times: &mut [Duration], bystander: Op
     Row::Invalidate { engine, entries, p50_us, p99_us, bystander_max_us }
 }
 
+/// A connection for commands that take long.
+async fn patient(url: &str) -> Result<MultiplexedConnection, Failure> {
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    Ok(redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await?)
+}
+
 /// What is usual: a set of the keys that carry a tag, or a walk through all keys.
 async fn usual(url: &str, effort: Effort) -> Result<Vec<Row>, Failure> {
-    let mut raw = connection(url).await?;
+    let mut raw = patient(url).await?;
     let keys = 100_000;
     let (mut times, mut worst) = (Vec::new(), Duration::ZERO);
     progress("redis: SMEMBERS and UNLINK of 100,000 keys");
     for _ in 0..3 {
         let fill = "for i = 1, tonumber(ARGV[1]) do redis.call('SET', 'compare:e:' .. i, 'x') \
                     redis.call('SADD', 'compare:tag', 'compare:e:' .. i) end";
-        redis::cmd("EVAL").arg(fill).arg(0).arg(keys).query_async::<()>(&mut connection(url).await?).await?;
+        redis::cmd("EVAL").arg(fill).arg(0).arg(keys).query_async::<()>(&mut patient(url).await?).await?;
         let bystander = Bystander::start(url).await?;
         let began = Instant::now();
         let members: Vec<Vec<u8>> = redis::cmd("SMEMBERS").arg("compare:tag").query_async(&mut raw).await?;
@@ -154,7 +160,7 @@ async fn usual(url: &str, effort: Effort) -> Result<Vec<Row>, Failure> {
         let fill =
             "for i = 1, tonumber(ARGV[1]) do redis.call('SET', 'compare:s:' .. ARGV[2] .. ':' .. i, 'x') end";
         let mut fill = redis::cmd("EVAL").arg(fill).arg(0).arg(effort.scanned / 10).clone();
-        fill.arg(part).query_async::<()>(&mut connection(url).await?).await?;
+        fill.arg(part).query_async::<()>(&mut patient(url).await?).await?;
     }
     let bystander = Bystander::start(url).await?;
     let began = Instant::now();
@@ -186,7 +192,7 @@ struct Bystander {
 impl Bystander {
     async fn start(url: &str) -> Result<Self, Failure> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (mut connection, stopped) = (connection(url).await?, Arc::clone(&stop));
+        let (mut connection, stopped) = (patient(url).await?, Arc::clone(&stop));
         let reading = tokio::spawn(async move {
             let mut longest = Duration::ZERO;
             while !stopped.load(Ordering::Relaxed) {

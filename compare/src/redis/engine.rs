@@ -73,7 +73,7 @@ async fn stored(url: &str, entries: usize) -> Result<(), Failure> {
     Err("entries did not reach the store".into())
 }
 
-async fn connection(url: &str) -> Result<MultiplexedConnection, Failure> {
+pub(super) async fn connection(url: &str) -> Result<MultiplexedConnection, Failure> {
     let info = url.into_connection_info()?;
     let protocol = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true)).set_redis_settings(protocol);

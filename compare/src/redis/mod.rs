@@ -6,6 +6,7 @@
 
 mod engine;
 mod goals;
+mod journal;
 mod stampede;
 mod turn;
 
@@ -56,12 +57,18 @@ enum Row {
 struct Effort {
     rounds: usize,
     keys: usize,
+    journal: journal::Effort,
 }
 
 /// Measures and prints everything.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
-    let effort =
-        if options.quick { Effort { rounds: 3, keys: 6_400 } } else { Effort { rounds: 11, keys: 64_000 } };
+    let effort = if options.quick {
+        let journal = journal::Effort { calls: 1_000, seconds: 2, scanned: 100_000 };
+        Effort { rounds: 3, keys: 6_400, journal }
+    } else {
+        let journal = journal::Effort { calls: 5_000, seconds: 10, scanned: 1_000_000 };
+        Effort { rounds: 11, keys: 64_000, journal }
+    };
     let Some(flavour) = Flavour::installed().into_iter().next() else {
         return Err(format!("no server to measure on: {}", Flavour::Redis7.remedy()).into());
     };
@@ -70,8 +77,25 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let url = server.url();
     // In a task, where a service's handlers run, and not on the thread that blocks on it.
+    let (of_journal, place) = (effort.journal, url.clone());
     let rows = runtime.block_on(runtime.spawn(async move { all(&url, &name, effort).await }))??;
-    if options.json { print_json(&rows) } else { print_for_people(&rows) }
+    let said = runtime.block_on(runtime.spawn(async move { journal::all(&place, of_journal).await }))??;
+    if options.json {
+        let mut values = Vec::with_capacity(rows.len() + said.len());
+        for row in &rows {
+            values.push(serde_json::to_value(row)?);
+        }
+        for row in &said {
+            values.push(serde_json::to_value(row)?);
+        }
+        return print_json(&values);
+    }
+    print_for_people(&rows)?;
+    print_table(&["what", "engine", "p50 us", "p99 us", ""], 2, &journal::lines(&said))?;
+    for (what, met) in journal::goals(&said) {
+        print(&format!("- {what}: {}", if met { "met" } else { "NOT MET" }))?;
+    }
+    Ok(())
 }
 
 async fn all(url: &str, server: &str, effort: Effort) -> Result<Vec<Row>, Failure> {

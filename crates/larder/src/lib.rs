@@ -81,6 +81,9 @@ mod pages {
     struct Redis;
     #[doc = include_str!("../../../docs/concepts/redis-faults.md")]
     struct RedisFaults;
+    #[cfg(feature = "redis")]
+    #[doc = include_str!("../../../docs/concepts/redis-journal.md")]
+    struct RedisJournal;
     #[doc = include_str!("../../../docs/concepts/flights.md")]
     struct Flights;
     #[doc = include_str!("../../../docs/concepts/expiry-and-failsafe.md")]

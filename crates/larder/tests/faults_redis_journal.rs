@@ -10,151 +10,13 @@ use larder::journal::RedisJournal;
 use larder::port::Journal;
 use larder::redis::Redis;
 use larder::testing::FakeStore;
-use larder::{Cache, Cause, Invalidated, Level, Loaded, Policy, Region, Target, key, tag};
+use larder::{Cause, Target, key};
 use larder_rig::{Flavour, Sentinel, Server};
-use servers::{PATIENCE, pace, proxied, sentinel_url, until};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-use tokio::task::JoinHandle;
-
-const NS: &str = "booking";
-const BOUND: Duration = Duration::from_millis(300);
-
-/// The origin: one value, its version, and when each version was acknowledged.
-#[derive(Clone, Default)]
-struct Origin(Arc<Inner>);
-
-#[derive(Default)]
-struct Inner {
-    version: AtomicU64,
-    acknowledged: Mutex<Vec<(Instant, u64)>>,
-}
-
-impl Origin {
-    fn write(&self) -> u64 {
-        self.0.version.fetch_add(1, Ordering::SeqCst) + 1
-    }
-
-    fn acknowledge(&self, version: u64) {
-        self.0.acknowledged.lock().unwrap().push((Instant::now(), version));
-    }
-
-    /// The newest version acknowledged the bound before this moment.
-    fn owed(&self, at: Instant) -> u64 {
-        let acknowledged = self.0.acknowledged.lock().unwrap();
-        let due = |when: Instant| when + BOUND <= at;
-        acknowledged.iter().filter(|(when, _)| due(*when)).map(|(_, version)| *version).max().unwrap_or(0)
-    }
-}
-
-/// A node: a cache and its one region.
-struct Node {
-    cache: Cache,
-    region: Region<u64>,
-    origin: Origin,
-}
-
-impl Node {
-    async fn on(url: &str, origin: &Origin, store: Option<&FakeStore>) -> Self {
-        let builder = Cache::builder(NS).bound_max(BOUND).journal(RedisJournal::connect(url).await.unwrap());
-        let builder = match store {
-            Some(store) => builder.store(store.clone()),
-            None => builder,
-        };
-        let cache = builder.build().await.unwrap();
-        let policy = Policy::ttl(Duration::from_secs(600)).level(Level::Bounded(BOUND));
-        let region = cache.region::<u64>("slots", policy).unwrap();
-        Node { cache, region, origin: origin.clone() }
-    }
-
-    /// A read, judged: nothing older than what is owed at its beginning.
-    async fn read(&self) -> u64 {
-        let owed = self.origin.owed(Instant::now());
-        let origin = self.origin.clone();
-        let load = async move |load: larder::Load<u64>| {
-            load.tag(tag!["branch", 7]);
-            Ok::<_, std::io::Error>(Loaded::Value(origin.0.version.load(Ordering::SeqCst)))
-        };
-        let value = *self.region.get_or_load(key![1], load).await.unwrap();
-        assert!(value >= owed, "read {value}, and {owed} was acknowledged the bound before");
-        value
-    }
-
-    /// A write and its invalidation; whether the journal has it.
-    async fn write(&self) -> bool {
-        let version = self.origin.write();
-        let said = self.cache.invalidate([Target::tag(tag!["branch", 7])]).await.unwrap();
-        if matches!(said, Invalidated::Applied { .. }) {
-            self.origin.acknowledge(version);
-            return true;
-        }
-        false
-    }
-
-    fn epoch(&self) -> String {
-        self.cache.stats().journal.epoch
-    }
-
-    fn is_trusted(&self) -> bool {
-        let journal = self.cache.stats().journal;
-        journal.last_error.is_none() && journal.confirmed_ago.is_some_and(|ago| ago < BOUND)
-    }
-}
-
-/// Reads without an end on each node, until dropped. A read that is too old is the end of the test.
-struct Readers(Vec<JoinHandle<()>>);
-
-impl Readers {
-    fn of(nodes: &[&Arc<Node>]) -> Self {
-        Readers(
-            nodes
-                .iter()
-                .map(|node| {
-                    let node = Arc::clone(node);
-                    tokio::spawn(async move {
-                        let mut pace = pace(Duration::from_millis(1));
-                        loop {
-                            node.read().await;
-                            pace.tick().await;
-                        }
-                    })
-                })
-                .collect(),
-        )
-    }
-
-    async fn done(self) {
-        for task in self.0 {
-            task.abort();
-            if let Err(error) = task.await {
-                assert!(error.is_cancelled(), "{error}");
-            }
-        }
-    }
-}
-
-/// All nodes read the newest value, from memory again.
-async fn all_well(nodes: &[&Arc<Node>]) {
-    let began = Instant::now();
-    while !nodes[0].write().await {
-        assert!(began.elapsed() < PATIENCE, "an invalidation is recorded again");
-    }
-    for node in nodes {
-        until("trust", async || node.is_trusted()).await;
-        let newest = node.origin.0.version.load(Ordering::SeqCst);
-        until("everybody reads the newest", async || node.read().await == newest).await;
-    }
-}
-
-async fn two_nodes(url: &str, origin: &Origin) -> (Arc<Node>, Arc<Node>) {
-    let a = Arc::new(Node::on(url, origin, None).await);
-    let b = Arc::new(Node::on(url, origin, None).await);
-    for node in [&a, &b] {
-        until("trust", async || node.is_trusted()).await;
-    }
-    (a, b)
-}
+use servers::node::{BOUND, NS, Node, Origin, Readers, all_well, two_nodes};
+use servers::{pace, proxied, sentinel_url, until};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// What is done to a server while nodes read and write; the epoch must be another one afterwards.
 async fn history_is_lost(lose: impl Fn(&Server)) {
@@ -192,7 +54,11 @@ async fn flushall() {
 async fn the_records_are_evicted_and_the_head_is_not() {
     history_is_lost(|server| {
         // The nodes are up to date: somebody else's record is what is missing.
-        server.ask(&["HINCRBY", "{larder:booking}:head", "position", "1"]).unwrap();
+        let key = "{larder:booking}:head";
+        let head = server.ask(&["HGET", key, "head"]).unwrap().text();
+        let next = head[33..49].parse::<u64>().unwrap() + 1;
+        let head = format!("{}{next:016}{:016x}{}", &head[..33], 7, &head[65..]);
+        server.ask(&["HSET", key, "head", &head]).unwrap();
         server.ask(&["DEL", "{larder:booking}:log"]).unwrap();
     })
     .await;
@@ -373,4 +239,28 @@ async fn a_server_that_forgets_is_told_of() {
     let found = journal.durability().unwrap();
     assert_eq!(found.eviction.as_deref(), Some("allkeys-lru"));
     assert_eq!(found.risks().len(), 2, "{:?}", found.risks());
+}
+
+/// Records that come with hints renew no lease. Many of them, one right after the other, kept the follower from asking.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hints_without_an_end_do_not_put_off_the_renewal() {
+    for flavour in Flavour::installed() {
+        let server = Server::start(flavour).unwrap();
+        let origin = Origin::default();
+        let (a, b) = two_nodes(&server.url(), &origin).await;
+        let (before, began) = (a.cache.stats().journal, Instant::now());
+        let mut written = 0;
+        while began.elapsed() < BOUND * 6 {
+            assert!(b.write().await);
+            written += 1;
+            assert!(a.is_trusted(), "after {written} records");
+        }
+        let after = a.cache.stats().journal;
+        let renewals = after.renewals - before.renewals;
+        assert!(renewals >= 6, "{renewals} renewals");
+        assert!(
+            renewals < written / 4,
+            "{renewals} questions for {written} records: most came with their hints"
+        );
+    }
 }

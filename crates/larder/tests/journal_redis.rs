@@ -6,9 +6,9 @@ mod servers;
 
 use larder::journal::{MemoryJournal, RedisJournal, RedisJournalOptions};
 use larder::testing::journal_suite::JournalBench;
-use larder_rig::Flavour;
+use larder_rig::{Flavour, Server};
 use servers::{Prefixed, cluster, cluster_url, connected, own_word, sentinel, sentinel_url, single};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 const RECORDS_MAX: u64 = 40;
 
@@ -54,6 +54,20 @@ fn behind_sentinels() -> JournalBench {
     sentinel().map_or_else(without, |sentinel| opened_twice(&sentinel_url(sentinel)))
 }
 
+/// The least rights, as docs/concepts/redis-journal.md has them.
+const RIGHTS: &str = "on >pw ~{larder:* &{larder:* -@all +ping +eval +evalsha +hget +hset +hlen +hexists +hdel +hgetall \
+                      +hstrlen +xadd +xrange +xtrim +unlink +exists +publish +subscribe +time +pexpire +info";
+
+fn with_the_least_rights() -> JournalBench {
+    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+    let server = SERVER.get_or_init(|| {
+        let newest = Flavour::installed().pop()?;
+        Some(Server::configure(newest).user("larder", RIGHTS).start().expect("a server"))
+    });
+    let url = |server: &Server| format!("redis://larder:pw@127.0.0.1:{}", server.port());
+    server.as_ref().map_or_else(without, |server| opened_twice(&url(server)))
+}
+
 /// As two caches of one process may: clones of one handle.
 fn cloned() -> JournalBench {
     let Some(server) = Flavour::installed().first().copied().and_then(single) else { return without() };
@@ -78,6 +92,9 @@ mod on_a_cluster {
 }
 mod on_a_master_behind_sentinels {
     larder::journal_suite!(super::behind_sentinels);
+}
+mod with_rights {
+    larder::journal_suite!(super::with_the_least_rights);
 }
 mod on_clones {
     larder::journal_suite!(super::cloned);

@@ -213,7 +213,7 @@ async fn processes_on_one_file_notice_each_other() {
                 let pong = page.records.iter().find(|r| r.cause.as_str() == "pong").cloned();
                 match pong {
                     Some(pong) => return pong,
-                    None => journal.changed(NS).await,
+                    None => drop(journal.changed(NS).await),
                 }
             }
         };

@@ -40,6 +40,21 @@ pub struct Appended {
     pub after: Option<Link>,
 }
 
+/// What a hint says. It comes by any way, late, twice or never, and renews no lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// That there may be something new.
+    Look,
+    /// That this record was appended, right after this place: whoever has applied all of history up to there may apply it.
+    /// The journal may have lost it since.
+    Record {
+        /// What it followed.
+        after: Link,
+        /// The record.
+        record: Box<Record>,
+    },
+}
+
 /// The journal of any number of namespaces.
 ///
 /// The contract, pinned by the conformance suite:
@@ -143,7 +158,7 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Completes when there may be something that this handle has not read: a hint, never relied upon. May complete
     /// for no reason, and may never complete.
-    fn changed<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, ()>;
+    fn changed<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Hint>;
 
     /// Whether hints come in at the moment, as far as is known; `None` of a journal whose hints need no connection.
     fn is_listening(&self, _namespace: &str) -> Option<bool> {

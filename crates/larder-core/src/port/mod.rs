@@ -15,7 +15,7 @@ pub use backplane::Backplane;
 pub use browse::{Browse, Leaf};
 pub use clock::{Clock, Nanos};
 pub use flights::{Claim, Claimed, Holder, Left, SharedFlights};
-pub use journal::{Appended, History, Journal, JournalError, Page};
+pub use journal::{Appended, Hint, History, Journal, JournalError, Page};
 pub use runtime::Runtime;
 pub use store::{News, Store, StoreError, Stored, Told, Use};
 

@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::sched::{MS, NodeRuntime, SECOND};
 use crate::world::{Service, World};
 use larder_core::expiry::nanos;
-use larder_core::port::{Appended, BoxFuture, History, Journal, JournalError, Page};
+use larder_core::port::{Appended, BoxFuture, Hint, History, Journal, JournalError, Page};
 use larder_core::{Act, Attendance, Cause, Epoch, Link, NodeId, Target, seeded_bug};
 use std::sync::Arc;
 use std::time::Duration;
@@ -238,8 +238,11 @@ impl Journal for JournalPort {
         })
     }
 
-    fn changed<'a>(&'a self, _namespace: &'a str) -> BoxFuture<'a, ()> {
-        Box::pin(self.hint.notified())
+    fn changed<'a>(&'a self, _namespace: &'a str) -> BoxFuture<'a, Hint> {
+        Box::pin(async {
+            self.hint.notified().await;
+            Hint::Look
+        })
     }
 
     fn name(&self) -> &'static str {

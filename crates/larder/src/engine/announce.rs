@@ -7,7 +7,6 @@ use crate::error::Error;
 use larder_core::port::{Appended, JournalError, Nanos};
 use larder_core::{Act, Birth, Cause, Link, Record, Target, Token, seeded_bug};
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Targets kept for another try; beyond this an invalidation fails instead of being queued.
@@ -216,11 +215,7 @@ impl Engine {
             return false;
         }
         let record = Record { link, act: Act::Invalidate, targets: targets.to_vec(), cause: cause.clone() };
-        let is_applied = self.fences.apply_after(after, &record);
-        if is_applied {
-            self.following.applied.fetch_add(1, Ordering::Relaxed);
-        }
-        is_applied
+        self.apply_told(after, &record)
     }
 
     /// Applies a record just appended. Should the journal have lost it again by now, it must begin another history:

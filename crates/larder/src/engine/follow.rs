@@ -5,8 +5,8 @@
 
 use super::Engine;
 use super::hints::heard;
-use larder_core::port::{JournalError, Nanos};
-use larder_core::{Epoch, Link, Target, seeded_bug};
+use larder_core::port::{Hint, JournalError, Nanos};
+use larder_core::{Epoch, Link, Record, Target, seeded_bug};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -181,6 +181,20 @@ impl Engine {
         }
     }
 
+    /// Applies a record that the journal did not give as an answer to a question about what came after it, if it follows
+    /// what has been applied. Should the journal have lost it since, the next renewal finds out, as with any other. Renews
+    /// nothing. Whether it has been applied.
+    pub(super) fn apply_told(&self, after: Link, record: &Record) -> bool {
+        if self.fences.has_reached(record.link) {
+            return true;
+        }
+        let is_applied = self.fences.apply_after(after, record);
+        if is_applied {
+            self.following.applied.fetch_add(1, Ordering::Relaxed);
+        }
+        is_applied
+    }
+
     async fn adopt_history(&self) -> Result<Link, JournalError> {
         let mut history = self.ask(self.journal.history(&self.namespace)).await?;
         // It was left because it had lost records; stores hold entries that those made stale.
@@ -233,27 +247,41 @@ impl Engine {
 
 /// Follows the journal until the engine is gone or told to stop.
 async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
-    let mut told = None;
+    // Since when the journal has not been asked, if hints have brought records meanwhile: those renew nothing, and must not
+    // put off what does.
+    let mut unasked_since = None;
     loop {
-        let Some((journal, backplane, namespace, tightened, runtime, pause)) =
+        let Some((journal, backplane, namespace, tightened, runtime, since, pause)) =
             engine.upgrade().map(|engine| {
-                let pause = engine.renewal_interval();
+                let now = engine.time.now();
+                let since = unasked_since.take().unwrap_or(now);
+                let unasked = Duration::from_nanos(now.saturating_sub(since));
+                let pause = engine.renewal_interval().saturating_sub(unasked);
                 let (journal, backplane) = (engine.journal.clone(), engine.backplane.clone());
                 let (namespace, tightened) = (engine.namespace.clone(), engine.tightened.clone());
-                (journal, backplane, namespace, tightened, engine.runtime.clone(), pause)
+                (journal, backplane, namespace, tightened, engine.runtime.clone(), since, pause)
             })
         else {
             return;
         };
-        let is_told = tokio::select! {
+        let hint = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = journal.changed(&namespace) => true,
-            () = heard(backplane, &namespace) => true,
-            () = tightened.notified() => true,
-            () = runtime.sleep(pause) => false,
+            hint = journal.changed(&namespace) => Some(hint),
+            () = heard(backplane, &namespace) => Some(Hint::Look),
+            () = tightened.notified() => Some(Hint::Look),
+            () = runtime.sleep(pause) => None,
         };
         let Some(engine) = engine.upgrade() else { return };
+        if let Some(Hint::Record { after, record }) = &hint
+            && !pause.is_zero()
+            && engine.apply_told(*after, record)
+        {
+            engine.tell_progress();
+            unasked_since = Some(since);
+            continue;
+        }
+        let is_told = hint.is_some();
         if !is_told && seeded_bug!("lease_renewed_by_silence") {
             engine.fences.lease().extend(engine.time.now());
             continue;
@@ -261,7 +289,7 @@ async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
         let failed = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            outcome = follow_once(&engine, &mut told) => outcome.is_err(),
+            outcome = follow_once(&engine) => outcome.is_err(),
         };
         drop(engine);
         if failed {
@@ -275,15 +303,11 @@ async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
     }
 }
 
-/// Looks once. `told`: how far this node last said it had come.
-async fn follow_once(engine: &Arc<Engine>, told: &mut Option<Link>) -> Result<(), JournalError> {
+async fn follow_once(engine: &Arc<Engine>) -> Result<(), JournalError> {
     engine.ask_usage();
     engine.drain_queue().await;
-    let head = engine.catch_up().await?;
-    if *told != Some(head) {
-        engine.tell_progress(head).await;
-        *told = Some(head);
-    }
+    engine.catch_up().await?;
+    engine.tell_progress();
     engine.close_orphans().await;
     Ok(())
 }

@@ -17,13 +17,13 @@ pub(super) struct Hinting(AtomicU8);
 
 impl Hinting {
     /// Whether the caller has to hint.
-    fn begin(&self) -> bool {
+    pub(super) fn begin(&self) -> bool {
         let next = |state| Some(if state == IDLE { UNDER_WAY } else { ONE_MORE });
         self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next) == Ok(IDLE)
     }
 
     /// Whether there is one more to give.
-    fn goes_on(&self) -> bool {
+    pub(super) fn goes_on(&self) -> bool {
         let next = |state| Some(if state == ONE_MORE { UNDER_WAY } else { IDLE });
         self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next) == Ok(ONE_MORE)
     }

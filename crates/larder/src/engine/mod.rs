@@ -54,6 +54,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wait::Progress;
 
 /// Writes to stores under way at once; further ones are dropped and counted: a lost fill is a miss later.
 const STORE_WRITES_MAX: usize = 1024;
@@ -74,6 +75,7 @@ pub(crate) struct Engine {
     turn: tokio::sync::Mutex<()>,
     following: Following,
     queue: Queue,
+    progress: Progress,
     strangers: Strangers,
     orphans: Mutex<Orphans>,
     hold_offs: Mutex<Vec<SharedHoldOff>>,
@@ -119,6 +121,7 @@ impl Engine {
             turn: tokio::sync::Mutex::default(),
             following: Following::default(),
             queue: Queue::default(),
+            progress: Progress::default(),
             strangers: Strangers::default(),
             orphans: Mutex::default(),
             hold_offs: Mutex::default(),

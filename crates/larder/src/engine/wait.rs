@@ -6,9 +6,11 @@
 //! shorter. Rests on the clock that counts suspend, never on a timer having run for long enough.
 
 use super::Engine;
+use super::hints::Hinting;
 use crate::error::Error;
 use larder_core::port::Nanos;
 use larder_core::{Link, outwait, seeded_bug};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long until the attendance is asked for again: at first, and at most.
@@ -21,6 +23,23 @@ enum Present {
     NotYet,
     /// There is none.
     Unknown,
+}
+
+/// How far this node has said it has come.
+#[derive(Default)]
+pub(super) struct Progress {
+    telling: Hinting,
+    told: Mutex<Option<Link>>,
+}
+
+impl Progress {
+    fn told(&self) -> Option<Link> {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, applied: Link) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(applied);
+    }
 }
 
 impl Engine {
@@ -94,10 +113,28 @@ impl Engine {
         }
     }
 
-    /// Says how far this node has come. Only makes somebody's wait shorter.
-    pub(super) async fn tell_progress(&self, applied: Link) {
-        let lasts = Duration::from_nanos(self.leases_last());
-        let _ = self.ask(self.journal.attend(&self.namespace, self.node, applied, lasts)).await;
+    /// Says how far this node has come, in the background, if it has come further than it said last. Only makes
+    /// somebody's wait shorter.
+    pub(super) fn tell_progress(self: &Arc<Self>) {
+        if self.progress.told() == self.fences.head() || !self.progress.telling.begin() {
+            return;
+        }
+        let engine = self.clone();
+        self.spawn(async move {
+            loop {
+                if let Some(applied) = engine.fences.head() {
+                    let lasts = Duration::from_nanos(engine.leases_last());
+                    let told = engine.journal.attend(&engine.namespace, engine.node, applied, lasts);
+                    if engine.ask(told).await.is_ok() {
+                        engine.progress.tell(applied);
+                    }
+                }
+                engine.runtime.sleep(ASK_LEAST).await;
+                if !engine.progress.telling.goes_on() {
+                    return;
+                }
+            }
+        });
     }
 
     /// Says that this node is gone.

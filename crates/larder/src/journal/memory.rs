@@ -4,7 +4,7 @@
 //! itself. Nothing survives the process. Never blocks: its lock is held for a few map operations.
 
 use super::limits::{self, INTENTS_MAX, RECORDS_MAX_DEFAULT};
-use larder_core::port::{Appended, BoxFuture, History, Journal, JournalError, Page};
+use larder_core::port::{Appended, BoxFuture, Hint, History, Journal, JournalError, Page};
 use larder_core::{Act, Attendance, Cause, Epoch, Intent, IntentId, Link, NodeId, Record, Target};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::ready;
@@ -253,13 +253,14 @@ impl Journal for MemoryJournal {
         })
     }
 
-    fn changed<'a>(&'a self, _namespace: &'a str) -> BoxFuture<'a, ()> {
+    fn changed<'a>(&'a self, _namespace: &'a str) -> BoxFuture<'a, Hint> {
         Box::pin(async move {
             let seen = self.seen.load(Ordering::Relaxed);
             let mut generation = self.shared.generation.subscribe();
             if let Ok(now) = generation.wait_for(|g| *g > seen).await {
                 self.seen.fetch_max(*now, Ordering::Relaxed);
             }
+            Hint::Look
         })
     }
 

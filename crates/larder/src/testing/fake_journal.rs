@@ -4,7 +4,7 @@
 //! know, give no hints. It never invents records and never answers from an old state.
 
 use super::gate::{Gate, Hold};
-use larder_core::port::{Appended, BoxFuture, History, Journal, JournalError, Page};
+use larder_core::port::{Appended, BoxFuture, Hint, History, Journal, JournalError, Page};
 use larder_core::{Act, Attendance, Cause, Epoch, Link, NodeId, Target};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -233,12 +233,12 @@ impl<J: Journal> Journal for FakeJournal<J> {
         })
     }
 
-    fn changed<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, ()> {
+    fn changed<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Hint> {
         Box::pin(async move {
             if self.faults.deaf.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
             }
-            self.inner.changed(namespace).await;
+            self.inner.changed(namespace).await
         })
     }
 

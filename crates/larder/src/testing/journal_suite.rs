@@ -1,7 +1,7 @@
 //! What every journal must do, one function per behaviour; see [`crate::journal_suite`].
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, missing_docs)]
 
-use larder_core::port::{Journal, JournalError};
+use larder_core::port::{Hint, Journal, JournalError};
 use larder_core::{
     Act, Cause, Epoch, Intent, IntentId, Link, Pattern, Record, Segments, Target, Tenant, key, tag,
 };
@@ -44,6 +44,7 @@ macro_rules! journal_suite {
             concurrent_appends_get_dense_positions,
             old_records_are_dropped_and_the_oldest_place_can_be_read_from,
             both_handles_are_told_of_a_change,
+            a_hint_that_brings_a_record_brings_what_was_appended,
             a_record_without_targets_is_refused,
             a_record_of_a_hundred_thousand_targets_is_kept,
             a_record_over_the_bound_is_refused_and_leaves_nothing,
@@ -336,6 +337,26 @@ pub async fn both_handles_are_told_of_a_change(bench: JournalBench) {
     append(&bench.a, 1).await;
     for task in waiting {
         tokio::time::timeout(HINT_MAX, task).await.expect("a hint").unwrap();
+    }
+}
+
+pub async fn a_hint_that_brings_a_record_brings_what_was_appended(bench: JournalBench) {
+    let before = start(&bench.a).await;
+    let listening = Arc::clone(&bench.b);
+    let hinted = tokio::spawn(async move {
+        loop {
+            match listening.changed(NS).await {
+                Hint::Record { after, record } => return Some((after, *record)),
+                // One that brings none says only that there may be something.
+                Hint::Look if listening.read(NS, before, 1).await.unwrap().records.is_empty() => {}
+                Hint::Look => return None,
+            }
+        }
+    });
+    record(&bench.a, opening(7), 7).await;
+    if let Some((after, record)) = tokio::time::timeout(HINT_MAX, hinted).await.expect("a hint").unwrap() {
+        assert_eq!(after, before);
+        assert_eq!(bench.a.read(NS, before, 1).await.unwrap().records, [record]);
     }
 }
 

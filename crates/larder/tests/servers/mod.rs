@@ -3,10 +3,12 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod node;
+
 use larder::Cause;
-use larder::port::{Appended, BoxFuture, History, Journal, JournalError, Page};
-use larder::redis::Redis;
-use larder_core::{Act, Epoch, Link, Target};
+use larder::port::{Appended, BoxFuture, Hint, History, Journal, JournalError, Page};
+use larder::redis::{Redis, RedisOptions};
+use larder_core::{Act, Attendance, Epoch, Link, NodeId, Target};
 use larder_rig::{Cluster, Flavour, Proxy, Sentinel, Server};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -48,11 +50,15 @@ pub fn sentinel_url(sentinel: &Sentinel) -> String {
     format!("redis+sentinel://{}/{}", hosts.join(","), sentinel.name())
 }
 
-/// Connections, from a function that is not async inside of a test that is.
+/// Connections that are patient with a busy machine.
+pub async fn patient(url: &str, deadline: Duration) -> Redis {
+    Redis::connect_with(RedisOptions::parse(url).expect("a good URL").deadline(deadline)).await
+}
+
+/// The same, from a function that is not async inside of a test that is.
 pub fn connected(url: &str) -> Redis {
-    tokio::task::block_in_place(|| {
-        tokio::runtime::Handle::current().block_on(Redis::connect(url)).expect("a good URL")
-    })
+    let connecting = patient(url, PATIENCE);
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(connecting))
 }
 
 /// A proxy on the way to a server, from inside of a runtime.
@@ -124,12 +130,29 @@ impl<J: Journal> Journal for Prefixed<J> {
         Box::pin(async move { self.0.roll(&self.name(namespace), seen).await })
     }
 
-    fn changed<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, ()> {
+    fn changed<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Hint> {
         Box::pin(async move { self.0.changed(&self.name(namespace)).await })
     }
 
     fn name(&self) -> &'static str {
         self.0.name()
+    }
+
+    fn attend<'a>(
+        &'a self,
+        namespace: &'a str,
+        node: NodeId,
+        applied: Link,
+        lasts: Duration,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move { self.0.attend(&self.name(namespace), node, applied, lasts).await })
+    }
+
+    fn attendance<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Attendance>, JournalError>> {
+        Box::pin(async move { self.0.attendance(&self.name(namespace)).await })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

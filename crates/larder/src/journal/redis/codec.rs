@@ -1,11 +1,10 @@
 //! Records, intents and places as bytes in Redis, and back. Whatever is odd in an answer is distrusted as a whole.
 //!
-//! A record in the log is its nonce and the nonce of the record before it, in hexadecimal, one letter that says whether its
-//! body is there or beside the log, and the body. So each link of the chain is checked where it is read.
+//! A record in the log is its nonce and the nonce of the record before it, in hexadecimal, a number that the scripts count
+//! bytes with, one letter that says whether its body is there or beside the log, and the body. So each link of the chain is checked where it is read.
 
 use larder_core::port::{History, JournalError, Page};
-use larder_core::{Act, Cause, Epoch, Intent, IntentId, Link, Record, Target};
-use std::collections::HashMap;
+use larder_core::{Act, Attendance, Cause, Epoch, Intent, IntentId, Link, NodeId, Record, Target};
 use std::time::Duration;
 
 /// What an answer of a script is: bytes after bytes.
@@ -15,7 +14,7 @@ pub(super) type Answer = Vec<Vec<u8>>;
 const FORM: &str = "1";
 
 /// Bytes of a record before its body.
-const PREFIX: usize = 33;
+const PREFIX: usize = 49;
 
 /// Kind, intent, how long it lasts, and the length of the cause.
 const BODY_MIN: usize = 1 + 8 + 8 + 1;
@@ -80,9 +79,8 @@ pub(super) fn refusal(answer: &Answer, after: Link) -> JournalError {
 pub(super) fn page(answer: &Answer, after: Link) -> Result<Page, JournalError> {
     let damaged = |what: &str| JournalError::diverged(format!("the journal is damaged: {what}"));
     let [_, position, nonce, rows @ ..] = answer.as_slice() else { return Err(damaged("no head")) };
-    let (position, nonce) = (number(position), hex(nonce).and_then(|n| u64::try_from(n).ok()));
-    let (Some(position), Some(nonce)) = (position, nonce) else { return Err(damaged("no head")) };
-    let head = Link { epoch: after.epoch, position, nonce };
+    let head =
+        place(after.epoch, &[position.as_slice(), nonce].concat()).ok_or_else(|| damaged("no head"))?;
     let mut records = Vec::with_capacity(rows.len());
     let mut before = after;
     for row in rows {
@@ -118,30 +116,61 @@ fn record(row: &[u8], before: Link) -> Option<(Record, u64)> {
 
 /// The history that a head's fields and values tell.
 pub(super) fn history(answer: &Answer) -> Result<History, JournalError> {
-    let fields: HashMap<&[u8], &[u8]> =
-        answer.chunks_exact(2).map(|pair| (pair[0].as_slice(), pair[1].as_slice())).collect();
-    let form = fields.get(b"form".as_slice()).copied().unwrap_or_default();
-    if form != FORM.as_bytes() {
-        return Err(refusal(&vec![b"form".to_vec(), form.to_vec()], NOWHERE));
-    }
     let damaged =
         || JournalError::refused("the journal's head is damaged; delete it to begin another history");
-    let text = |name: &str| fields.get(name.as_bytes()).copied();
-    let epoch = Epoch::new(text("epoch").and_then(hex).ok_or_else(damaged)?);
-    let link = |position: &str, nonce: &str| {
-        let position = number(text(position)?)?;
-        let nonce = u64::try_from(hex(text(nonce)?)?).ok()?;
-        Some(Link { epoch, position, nonce })
-    };
-    let head = link("position", "nonce").ok_or_else(damaged)?;
-    let oldest = link("oldest", "oldest_nonce").ok_or_else(damaged)?;
-    let mut open = Vec::new();
-    for (field, value) in &fields {
-        let Some(id) = field.strip_prefix(b"i:") else { continue };
-        open.push(intent(id, value).ok_or_else(damaged)?);
+    let pairs = || answer.chunks_exact(2).map(|pair| (pair[0].as_slice(), pair[1].as_slice()));
+    let (_, head) = pairs().find(|(field, _)| *field == b"head").ok_or_else(damaged)?;
+    if head.get(..1) != Some(FORM.as_bytes()) {
+        return Err(refusal(&vec![b"form".to_vec(), head.iter().take(1).copied().collect()], NOWHERE));
     }
+    let epoch = head.get(1..33).and_then(hex).ok_or_else(damaged)?;
+    let place = |bytes: Option<&[u8]>| place(Epoch::new(epoch), bytes?);
+    let at = place(head.get(33..65)).ok_or_else(damaged)?;
+    let oldest = place(head.get(65..97)).ok_or_else(damaged)?;
+    let intents = pairs().filter_map(|(field, value)| Some((field.strip_prefix(b"i:")?, value)));
+    let open: Option<Vec<Intent>> = intents.map(|(id, value)| intent(id, value)).collect();
+    let mut open = open.ok_or_else(damaged)?;
     open.sort_unstable_by_key(|intent| intent.id);
-    Ok(History { oldest, head, open })
+    Ok(History { oldest, head: at, open })
+}
+
+/// An epoch and a place, as [`follows`] reads them back.
+pub(super) fn written(link: Link) -> String {
+    format!("{}{:016}{}", hex_epoch(link.epoch), link.position, hex_nonce(link.nonce))
+}
+
+/// A node's name as a field.
+pub(super) fn node_field(node: NodeId) -> String {
+    format!("{:032x}", node.get())
+}
+
+/// Who is there, as a script says.
+pub(super) fn attendance(answer: &Answer) -> Option<Attendance> {
+    let (whole_ms, nodes) = answer.split_first()?;
+    let whole_for = Duration::from_millis(number(whole_ms)?);
+    let node = |pair: &[Vec<u8>]| Some((NodeId::new(hex(&pair[0])?), follows(&pair[1])?));
+    let nodes: Option<Vec<(NodeId, Link)>> = nodes.chunks_exact(2).map(node).collect();
+    Some(Attendance { nodes: nodes?, whole_for })
+}
+
+/// A place as the head has it: a position of 16 digits, and a nonce.
+fn place(epoch: Epoch, bytes: &[u8]) -> Option<Link> {
+    let (position, nonce) = bytes.split_at_checked(16)?;
+    Some(Link { epoch, position: number(position)?, nonce: u64::try_from(hex(nonce)?).ok()? })
+}
+
+/// What a record follows, as the script that appended it says: an epoch and a place.
+pub(super) fn follows(bytes: &[u8]) -> Option<Link> {
+    let (epoch, at) = bytes.split_at_checked(32)?;
+    place(Epoch::new(hex(epoch)?), at).filter(|_| at.len() == 32)
+}
+
+/// A hint: the record that was appended, with what it follows, if it came along.
+pub(super) fn hint(message: &[u8]) -> Option<(Link, Record)> {
+    let (after, row) = message.split_at_checked(64)?;
+    let after = follows(after)?;
+    let (record, followed) = record(row, after)?;
+    (followed == after.nonce).then_some((after, record))
 }
 
 fn intent(id: &[u8], value: &[u8]) -> Option<Intent> {
@@ -154,11 +183,11 @@ fn intent(id: &[u8], value: &[u8]) -> Option<Intent> {
 /// For messages that name no place.
 pub(super) const NOWHERE: Link = Link { epoch: Epoch::new(0), position: 0, nonce: 0 };
 
-pub(super) fn number(text: &[u8]) -> Option<u64> {
+fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-pub(super) fn hex(text: &[u8]) -> Option<u128> {
+fn hex(text: &[u8]) -> Option<u128> {
     u128::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()
 }
 
@@ -171,13 +200,13 @@ mod tests {
 
     fn row(nonce: u64, followed: u64, targets: &[Target]) -> Vec<u8> {
         let act = Act::Open { intent: IntentId::new(7), lasts: Duration::from_millis(1500) };
-        let mut row = format!("{nonce:016x}{followed:016x}S").into_bytes();
+        let mut row = format!("{nonce:016x}{followed:016x}{:016}S", 7).into_bytes();
         row.extend(body(act, &Cause::from("é'\0"), &Target::encode_many(targets)));
         row
     }
 
     fn answer(position: u64, nonce: u64, rows: Vec<Vec<u8>>) -> Answer {
-        let head = [b"ok".to_vec(), position.to_string().into(), hex_nonce(nonce).into()];
+        let head = [b"ok".to_vec(), format!("{position:016}").into(), hex_nonce(nonce).into()];
         head.into_iter().chain(rows).collect()
     }
 
@@ -191,6 +220,19 @@ mod tests {
         assert_eq!(record.link, Link { position: 5, nonce: 1, ..AFTER });
         let lasts = Duration::from_millis(1500);
         assert_eq!(record.act, Act::Open { intent: IntentId::new(7), lasts });
+    }
+
+    #[test]
+    fn a_hint_brings_its_record_or_nothing() {
+        let follows = format!("{:032x}{:016}{:016x}", 9, 4, 0xabc);
+        let mut message = follows.clone().into_bytes();
+        message.extend(row(1, 0xabc, &[Target::everything()]));
+        let (after, record) = hint(&message).unwrap();
+        assert_eq!((after, record.link), (AFTER, Link { position: 5, nonce: 1, ..AFTER }));
+        for end in 0..message.len() {
+            assert_eq!(hint(&message[..end]), None, "{end}");
+        }
+        assert_eq!(hint(&[follows.as_bytes(), &row(1, 0xabd, &[Target::everything()])].concat()), None);
     }
 
     #[test]

@@ -5,19 +5,26 @@ use super::durability::{self, Durability};
 use super::names::Names;
 use super::scripts::Scripts;
 use crate::journal::limits::{self, INTENTS_MAX, RECORD_BYTES_MAX, RECORDS_MAX_DEFAULT};
-use crate::redis::{Listener, Redis, RedisError, Script};
-use larder_core::port::{Appended, BoxFuture, History, Journal, JournalError, Page};
-use larder_core::{Act, Cause, Epoch, Link, Target};
+use crate::redis::{Heard, Listener, Redis, RedisError, Script};
+use larder_core::port::{Appended, BoxFuture, Hint, History, Journal, JournalError, Page};
+use larder_core::{Act, Attendance, Cause, Epoch, Link, NodeId, Target};
 use std::collections::HashMap;
 use std::future::{pending, ready};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// Bytes of records kept of each namespace unless told otherwise.
 const BYTES_MAX_DEFAULT: u64 = 64 << 20;
 
 /// Bytes of records in one answer, and of what is sent, on connections that others wait for.
 const ORDINARY_BYTES_MAX: usize = 256 << 10;
+
+/// The longest time a node is kept without a word, in milliseconds: ten years.
+const FOREVER_MS: u128 = 315_360_000_000;
+
+/// How often an append begins, when the history it would go on is missing.
+const TRIES: usize = 4;
 
 /// How a [`RedisJournal`] behaves.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +115,7 @@ impl RedisJournal {
         Ok(())
     }
 
-    async fn run(&self, script: &Script, names: &Names, args: &[&[u8]]) -> Result<Answer, RedisError> {
+    async fn run(&self, script: &Script, names: &Names, args: &[&[u8]]) -> Result<Vec<u8>, RedisError> {
         let bytes: usize = args.iter().map(|arg| arg.len()).sum();
         if bytes > ORDINARY_BYTES_MAX {
             self.redis.run_large(script, &names.keys(), args).await
@@ -169,7 +176,19 @@ impl RedisJournal {
         let targets = limits::encode(targets)?;
         self.open()?;
         let nonce = limits::random_nonce().map_err(no_random)?;
-        let epoch = codec::hex_epoch(limits::random_epoch().map_err(no_random)?);
+        let names = Names::of(namespace);
+        let hex_nonce = codec::hex_nonce(nonce);
+        let body = codec::body(act, cause, &targets);
+        let RedisJournalOptions { records_max, bytes_max } = self.options;
+        let numbers = [records_max, bytes_max, INTENTS_MAX as u64].map(|n| n.to_string());
+        let mut args: Vec<&[u8]> = vec![
+            hex_nonce.as_bytes(),
+            &body,
+            numbers[0].as_bytes(),
+            numbers[1].as_bytes(),
+            self.redis.publishing().as_bytes(),
+            &names.channel,
+        ];
         let (field, kept) = match act {
             Act::Invalidate => (String::new(), Vec::new()),
             Act::Open { intent, lasts } => {
@@ -177,32 +196,27 @@ impl RedisJournal {
             }
             Act::Close { intent } => (codec::intent_field(intent), Vec::new()),
         };
-        let names = Names::of(namespace);
-        let hex_nonce = codec::hex_nonce(nonce);
-        let body = codec::body(act, cause, &targets);
-        let RedisJournalOptions { records_max, bytes_max } = self.options;
-        let numbers = [records_max, bytes_max, INTENTS_MAX as u64].map(|n| n.to_string());
-        let args: [&[u8]; 10] = [
-            epoch.as_bytes(),
-            hex_nonce.as_bytes(),
-            &body,
-            numbers[0].as_bytes(),
-            numbers[1].as_bytes(),
-            self.redis.publishing().as_bytes(),
-            &names.channel,
-            field.as_bytes(),
-            &kept,
-            numbers[2].as_bytes(),
-        ];
-        let answer = self.run(&self.scripts.append, &names, &args).await.map_err(unwritten)?;
-        match answer.as_slice() {
-            [word, epoch, position, after] if word == b"ok" => appended(epoch, position, after, nonce)
-                .ok_or_else(|| {
-                    JournalError::indeterminate("the answer to an append is not understood", "malformed")
-                }),
-            [word, ..] if word == b"open" => Err(limits::not_opened()),
-            _ => Err(codec::refusal(&answer, codec::NOWHERE)),
+        if !field.is_empty() {
+            args.extend([field.as_bytes(), &kept, numbers[2].as_bytes()]);
         }
+        for _ in 0..TRIES {
+            let answer = self.run(&self.scripts.append, &names, &args).await.map_err(unwritten)?;
+            match answer.as_slice() {
+                b"none" => drop(self.history_now(namespace).await?),
+                b"open" => return Err(limits::not_opened()),
+                // The log cannot go on as somebody left it. Another history can.
+                b"meddled" => self.roll_now(namespace, self.history_now(namespace).await?.head.epoch).await?,
+                b"form" => return Err(codec::refusal(&vec![answer], codec::NOWHERE)),
+                follows => {
+                    let after = codec::follows(follows).ok_or_else(|| {
+                        JournalError::indeterminate("the answer to an append is not understood", "malformed")
+                    })?;
+                    let link = Link { position: after.position + 1, nonce, ..after };
+                    return Ok(Appended { link, after: Some(after) });
+                }
+            }
+        }
+        Err(JournalError::refused("the journal's keys vanish as soon as they are there"))
     }
 
     async fn roll_now(&self, namespace: &str, seen: Epoch) -> Result<(), JournalError> {
@@ -219,7 +233,33 @@ impl RedisJournal {
             &names.channel,
         ];
         let answer = self.run(&self.scripts.roll, &names, &args).await.map_err(unwritten)?;
-        if is(&answer, b"ok") { Ok(()) } else { Err(codec::refusal(&answer, codec::NOWHERE)) }
+        if answer == b"ok" { Ok(()) } else { Err(codec::refusal(&vec![answer], codec::NOWHERE)) }
+    }
+
+    async fn attend_now(
+        &self,
+        namespace: &str,
+        node: NodeId,
+        applied: Link,
+        lasts: Duration,
+    ) -> Result<(), JournalError> {
+        self.open()?;
+        let names = Names::of(namespace);
+        let lasts_ms = lasts.as_nanos().div_ceil(1_000_000).min(FOREVER_MS).to_string();
+        let (node, applied) = (codec::node_field(node), codec::written(applied));
+        let args = [&node, &lasts_ms, &applied].map(String::as_bytes);
+        let noted: Result<Vec<u8>, RedisError> =
+            self.redis.run(&self.scripts.attend, &[&names.nodes], &args).await;
+        noted.map(drop).map_err(unwritten)
+    }
+
+    async fn attendance_now(&self, namespace: &str) -> Result<Option<Attendance>, JournalError> {
+        self.open()?;
+        let nodes = Names::of(namespace).nodes;
+        let answer: Answer =
+            self.redis.run(&self.scripts.attendance, &[&nodes], &[]).await.map_err(unread)?;
+        let attendance = codec::attendance(&answer);
+        attendance.map(Some).ok_or_else(|| JournalError::refused("the attendance is not understood"))
     }
 
     async fn history_now(&self, namespace: &str) -> Result<History, JournalError> {
@@ -234,14 +274,6 @@ impl RedisJournal {
         self.look_at_durability().await;
         Ok(history)
     }
-}
-
-fn appended(epoch: &[u8], position: &[u8], after: &[u8], nonce: u64) -> Option<Appended> {
-    let epoch = Epoch::new(codec::hex(epoch)?);
-    let position = codec::number(position)?;
-    let after = u64::try_from(codec::hex(after)?).ok()?;
-    let link = Link { epoch, position, nonce };
-    Some(Appended { link, after: Some(Link { position: position.checked_sub(1)?, nonce: after, ..link }) })
 }
 
 fn is(answer: &Answer, word: &[u8]) -> bool {
@@ -293,13 +325,37 @@ impl Journal for RedisJournal {
         Box::pin(self.roll_now(namespace, seen))
     }
 
-    /// Completes at each hint, and whenever one may have been missed. A closed journal's never does.
-    fn changed<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, ()> {
+    fn attend<'a>(
+        &'a self,
+        namespace: &'a str,
+        node: NodeId,
+        applied: Link,
+        lasts: Duration,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(self.attend_now(namespace, node, applied, lasts))
+    }
+
+    fn attendance<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Attendance>, JournalError>> {
+        Box::pin(self.attendance_now(namespace))
+    }
+
+    /// Completes at each hint, and whenever one may have been missed. Small records come along with theirs. A closed
+    /// journal's never completes.
+    fn changed<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, Hint> {
         Box::pin(async move {
             if self.open().is_err() {
                 pending::<()>().await;
             }
-            self.listener(namespace).changed().await;
+            match self.listener(namespace).heard().await {
+                Heard::Gap => Hint::Look,
+                Heard::Message(message) => match codec::hint(&message) {
+                    Some((after, record)) => Hint::Record { after, record: Box::new(record) },
+                    None => Hint::Look,
+                },
+            }
         })
     }
 

@@ -10,6 +10,8 @@ pub(super) struct Names {
     pub(super) log: Vec<u8>,
     /// A hash: the bodies of large records.
     pub(super) large: Vec<u8>,
+    /// A hash: which nodes are there.
+    pub(super) nodes: Vec<u8>,
     /// Where hints are published.
     pub(super) channel: Vec<u8>,
 }
@@ -17,7 +19,13 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn of(namespace: &str) -> Self {
         let name = |what| name_of(namespace, what);
-        Names { head: name("head"), log: name("log"), large: name("large"), channel: name("changed") }
+        Names {
+            head: name("head"),
+            log: name("log"),
+            large: name("large"),
+            nodes: name("nodes"),
+            channel: name("changed"),
+        }
     }
 
     /// As scripts want them.

@@ -7,6 +7,8 @@ pub(super) struct Scripts {
     pub(super) read: Script,
     pub(super) history: Script,
     pub(super) roll: Script,
+    pub(super) attend: Script,
+    pub(super) attendance: Script,
 }
 
 impl Scripts {
@@ -16,6 +18,8 @@ impl Scripts {
             read: Script::new(include_str!("scripts/read.lua")),
             history: Script::new(include_str!("scripts/history.lua")),
             roll: Script::new(include_str!("scripts/roll.lua")),
+            attend: Script::new(include_str!("scripts/attend.lua")),
+            attendance: Script::new(include_str!("scripts/attendance.lua")),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::schema::Fault;
 use super::writer::{Nudge, Request, Work, Writer};
 use crate::journal::limits;
 use crate::sqlite::{DatabaseFile, Slot, Worker};
-use larder_core::port::{Appended, BoxFuture, History, Journal, JournalError, Page};
+use larder_core::port::{Appended, BoxFuture, Hint, History, Journal, JournalError, Page};
 use larder_core::{Act, Cause, Epoch, Link, Target};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -274,7 +274,7 @@ impl Journal for SqliteJournal {
         Box::pin(async move { self.write(namespace, Work::Roll { seen }).await.map(|_| ()) })
     }
 
-    fn changed<'a>(&'a self, _namespace: &'a str) -> BoxFuture<'a, ()> {
+    fn changed<'a>(&'a self, _namespace: &'a str) -> BoxFuture<'a, Hint> {
         Box::pin(async move {
             let seen = self.seen.load(Ordering::Relaxed);
             let mut generation = self.signals.generation.subscribe();
@@ -284,6 +284,7 @@ impl Journal for SqliteJournal {
             if let Ok(now) = generation.wait_for(|now| *now > seen).await {
                 self.seen.fetch_max(*now, Ordering::Relaxed);
             }
+            Hint::Look
         })
     }
 

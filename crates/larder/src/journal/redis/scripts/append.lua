@@ -5,89 +5,76 @@
 -- payloads beside it are many. Refused by a replica, since it writes.
 --
 -- KEYS  1 head, 2 log, 3 large
--- ARGV  1 an epoch, should a history have to begin   2 the record's nonce   3 its body
---       4 records to keep   5 bytes to keep   6 PUBLISH or SPUBLISH   7 the channel of hints
---       8 the field of its intent, or nothing   9 what is kept of it while it is open, or nothing if this closes it
---       10 how many intents may be open
--- Answers {'ok', epoch, position, nonce of the place before it}, {'open'} or {'form', form}.
-local head = redis.call('HMGET', KEYS[1], 'form', 'epoch', 'position', 'nonce', 'oldest', 'bytes', 'open')
-local epoch, after = head[2], head[4]
-local position, oldest = tonumber(head[3]), tonumber(head[5])
-local bytes, open = tonumber(head[6]), tonumber(head[7])
-if head[1] and head[1] ~= '1' then return {'form', head[1]} end
+-- ARGV  1 the record's nonce   2 its body   3 records to keep and 4 bytes to keep   5 PUBLISH or SPUBLISH   6 the channel
+--       and, for a record about an intent:
+--       7 its field   8 what is kept of it while it is open, or nothing if this closes it   9 how many may be open
+-- Answers the epoch, position and nonce of what the record follows; or why not: none, form, open, meddled.
+--
+-- The head, by byte: 1 form, 2-33 epoch, 34-49 position, 50-65 nonce, 66-81 oldest position, 82-97 its nonce, 98-113 bytes
+-- appended so far in this epoch, 114-129 how many of them up to the oldest place. It is one field beside those of the open
+-- intents, so that no eviction takes one without the other, and one string, because that is quick.
+-- A record: 1-16 its nonce, 17-32 that of the one before, 33-48 bytes appended so far, 49 S or L, and if S its body.
+local call, sub, format = redis.call, string.sub, string.format
+local head = call('HGET', KEYS[1], 'head')
+if not head then return 'none' end
+if sub(head, 1, 1) ~= '1' then return 'form' end
 
-local field, kept = ARGV[8], ARGV[9]
-local opens = field ~= '' and kept ~= ''
-if opens and epoch and (open >= tonumber(ARGV[10]) or redis.call('HEXISTS', KEYS[1], field) == 1) then
-  return {'open'}
+local field, kept = ARGV[7], ARGV[8]
+local opens = field and kept ~= ''
+if opens and (call('HLEN', KEYS[1]) > tonumber(ARGV[9]) or call('HEXISTS', KEYS[1], field) == 1) then
+  return 'open'
 end
 
-local function begin(at, nonce)
-  redis.call('UNLINK', KEYS[2], KEYS[3])
-  epoch, position, after, oldest, bytes = ARGV[1], at, nonce, at, 0
-  redis.call('HSET', KEYS[1], 'form', '1', 'epoch', epoch, 'oldest', string.format('%.0f', at), 'oldest_nonce', nonce)
-end
--- The head and what is open are one key, so that no eviction takes one without the other. Without it there is no history,
--- whatever else is left.
-if not epoch then
-  open = 0
-  begin(0, '0000000000000000')
-end
-
-local nonce, body = ARGV[2], ARGV[3]
-local size = 33 + #body
+local nonce, body = ARGV[1], ARGV[2]
+local position = tonumber(sub(head, 34, 49)) + 1
 -- A large body lives beside the log, so that nobody reads one without having seen how large it is.
 local is_large = #body > 4096
-local record = nonce .. after .. (is_large and 'L' or 'S' .. body)
-local at = string.format('%.0f', position + 1)
+local at = format('%016.0f', position)
+local total = tonumber(sub(head, 98, 113)) + 49 + #body
+local totalled = format('%016.0f', total)
+local record = nonce .. sub(head, 50, 65) .. totalled .. (is_large and 'L' or 'S' .. body)
 local added = redis.pcall('XADD', KEYS[2], at .. '-0', 'r', record)
-if type(added) == 'table' and added.err then
-  -- Somebody meddled with the log. It cannot go on; another history can.
-  begin(position, nonce)
-  record = nonce .. after .. (is_large and 'L' or 'S' .. body)
-  redis.call('XADD', KEYS[2], at .. '-0', 'r', record)
-end
-if is_large then redis.call('HSET', KEYS[3], at, body) end
-position = position + 1
-bytes = bytes + size
-
+if type(added) == 'table' then return 'meddled' end
+if is_large then call('HSET', KEYS[3], format('%.0f', position), body) end
 if opens then
-  redis.call('HSET', KEYS[1], field, kept)
-  open = open + 1
-elseif field ~= '' then
-  open = open - redis.call('HDEL', KEYS[1], field)
+  call('HSET', KEYS[1], field, kept)
+elseif field then
+  call('HDEL', KEYS[1], field)
 end
 
-local records_max, bytes_max = tonumber(ARGV[4]), tonumber(ARGV[5])
-local excess = position % 64 == 0 and (position - oldest > records_max or bytes > bytes_max)
--- A few large records are not waited for.
-if excess or bytes > bytes_max + 33554432 then
-  local newest_dropped
-  for _, row in ipairs(redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 128)) do
-    if (position - oldest <= records_max and bytes <= bytes_max) or oldest + 1 >= position then break end
-    local place = string.match(row[1], '^%d+')
-    local dropped = row[2][2]
-    if tonumber(place) ~= oldest + 1 then
+local start, before = sub(head, 66, 97), sub(head, 114, 129)
+if position % 64 == 0 or is_large then
+  local oldest = tonumber(sub(head, 66, 81))
+  local most = math.min(128, position - 1 - oldest)
+  local drop = math.min(most, position - oldest - tonumber(ARGV[3]))
+  local bytes_max = tonumber(ARGV[4])
+  if total - tonumber(before) > bytes_max and most > 0 then
+    for i, row in ipairs(call('XRANGE', KEYS[2], format('%.0f', oldest + 1), '+', 'COUNT', most)) do
+      drop = math.max(drop, i)
+      if total - tonumber(sub(row[2][2], 33, 48)) <= bytes_max then break end
+    end
+  end
+  if drop > 0 then
+    local place = format('%.0f', oldest + drop)
+    local row = call('XRANGE', KEYS[2], place, place)[1]
+    if row then
+      call('XTRIM', KEYS[2], 'MINID', '=', format('%.0f', oldest + drop + 1))
+      start, before = format('%016.0f', oldest + drop) .. sub(row[2][2], 1, 16), sub(row[2][2], 33, 48)
+      if call('EXISTS', KEYS[3]) == 1 then
+        local places = {}
+        for i = 1, drop do places[i] = format('%.0f', oldest + i) end
+        call('HDEL', KEYS[3], unpack(places))
+      end
+    else
       -- Records are missing. Nobody can read through the hole: reading begins anew here.
-      redis.call('UNLINK', KEYS[2], KEYS[3])
-      oldest, newest_dropped, bytes = position, nonce, 0
-      break
+      call('UNLINK', KEYS[2], KEYS[3])
+      start, before = at .. nonce, totalled
     end
-    local took = #dropped
-    if string.byte(dropped, 33) == 76 then
-      took = 33 + redis.call('HSTRLEN', KEYS[3], place)
-      redis.call('HDEL', KEYS[3], place)
-    end
-    oldest, newest_dropped, bytes = oldest + 1, string.sub(dropped, 1, 16), bytes - took
-  end
-  if newest_dropped then
-    redis.call('XTRIM', KEYS[2], 'MINID', '=', string.format('%.0f', oldest + 1))
-    redis.call('HSET', KEYS[1], 'oldest', string.format('%.0f', oldest), 'oldest_nonce', newest_dropped)
   end
 end
 
-redis.call('HSET', KEYS[1], 'position', at, 'nonce', nonce, 'bytes', string.format('%.0f', bytes),
-  'open', string.format('%.0f', open))
--- A hint: that it cannot be given must not undo what has been done.
-redis.pcall(ARGV[6], ARGV[7], at)
-return {'ok', epoch, at, after}
+call('HSET', KEYS[1], 'head', sub(head, 1, 33) .. at .. nonce .. start .. totalled .. before)
+local follows = sub(head, 2, 65)
+-- A hint, with the record if it is small. That it cannot be given must not undo what has been done.
+redis.pcall(ARGV[5], ARGV[6], is_large and follows or follows .. record)
+return follows

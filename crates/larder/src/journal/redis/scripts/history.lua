@@ -4,10 +4,10 @@
 --
 -- KEYS  1 head, 2 log, 3 large
 -- ARGV  1 an epoch, should a history have to begin
--- Answers the fields of the head and their values, one after the other; `i:` and an intent's name is an open intent.
-if redis.call('HEXISTS', KEYS[1], 'epoch') == 0 then
+-- Answers the fields of the head and their values, one after the other.
+if redis.call('HEXISTS', KEYS[1], 'head') == 0 then
+  -- What else is left belongs to a history that is gone.
   redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3])
-  redis.call('HSET', KEYS[1], 'form', '1', 'epoch', ARGV[1], 'position', '0', 'nonce', '0000000000000000',
-    'oldest', '0', 'oldest_nonce', '0000000000000000', 'bytes', '0', 'open', '0')
+  redis.call('HSET', KEYS[1], 'head', '1' .. ARGV[1] .. string.rep('0', 96))
 end
 return redis.call('HGETALL', KEYS[1])

@@ -7,30 +7,31 @@
 --       5 how many bytes at most, or -1 for any number
 -- Answers {'ok', position of the head, its nonce, records...}, {'large'} when the first record alone is more than that,
 -- or {why not, ...}.
-local head = redis.call('HMGET', KEYS[1], 'form', 'epoch', 'position', 'nonce', 'oldest', 'oldest_nonce')
-if head[1] and head[1] ~= '1' then return {'form', head[1]} end
-if not head[2] then return {'none'} end
-if head[2] ~= ARGV[1] then return {'epoch', head[2]} end
-local at, last, oldest = tonumber(ARGV[2]), tonumber(head[3]), tonumber(head[5])
-if at > last then return {'beyond', head[3]} end
-if at < oldest then return {'compacted', head[5]} end
-if at == oldest and ARGV[3] ~= head[6] then return {'nonce'} end
-if at == last and ARGV[3] ~= head[4] then return {'nonce'} end
+local call, sub = redis.call, string.sub
+local head = call('HGET', KEYS[1], 'head')
+if not head then return {'none'} end
+if sub(head, 1, 1) ~= '1' then return {'form', sub(head, 1, 1)} end
+if sub(head, 2, 33) ~= ARGV[1] then return {'epoch', sub(head, 2, 33)} end
+local at, last, oldest = tonumber(ARGV[2]), tonumber(sub(head, 34, 49)), tonumber(sub(head, 66, 81))
+if at > last then return {'beyond', sub(head, 34, 49)} end
+if at < oldest then return {'compacted', sub(head, 66, 81)} end
+if at == oldest and ARGV[3] ~= sub(head, 82, 97) then return {'nonce'} end
+if at == last and ARGV[3] ~= sub(head, 50, 65) then return {'nonce'} end
 
-local answer, n = {'ok', head[3], head[4]}, 3
+local answer, n = {'ok', sub(head, 34, 49), sub(head, 50, 65)}, 3
 local left, room = tonumber(ARGV[4]), tonumber(ARGV[5])
 local from = string.format('%.0f', at + 1)
 while left > 0 and at < last do
   local asked = math.min(left, 128)
-  local rows = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', asked)
+  local rows = call('XRANGE', KEYS[2], from, '+', 'COUNT', asked)
   for i = 1, #rows do
     local record = rows[i][2][2]
-    if string.byte(record, 33) == 76 then
+    if string.byte(record, 49) == 76 then
       local place = string.match(rows[i][1], '^%d+')
-      if room >= 0 and redis.call('HSTRLEN', KEYS[3], place) > room then
+      if room >= 0 and call('HSTRLEN', KEYS[3], place) > room then
         return n > 3 and answer or {'large'}
       end
-      record = record .. (redis.call('HGET', KEYS[3], place) or '')
+      record = record .. (call('HGET', KEYS[3], place) or '')
     end
     if room >= 0 then
       if n > 3 and #record > room then return answer end

@@ -203,3 +203,24 @@ async fn listen(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Ear, Heard, QUEUE};
+
+    #[test]
+    fn more_than_can_be_kept_is_a_gap_and_what_was_kept_is_heard_after_it() {
+        let ear = Ear::default();
+        for n in 0..QUEUE + 10 {
+            ear.message(n.to_be_bytes().to_vec());
+        }
+        assert_eq!(ear.take(), Some(Heard::Gap));
+        for n in 0..QUEUE {
+            assert_eq!(ear.take(), Some(Heard::Message(n.to_be_bytes().to_vec())));
+        }
+        assert_eq!(ear.take(), None);
+        ear.gap(true);
+        ear.gap(true);
+        assert_eq!((ear.take(), ear.take()), (Some(Heard::Gap), None), "said once");
+    }
+}

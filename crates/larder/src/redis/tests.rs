@@ -100,3 +100,29 @@ async fn nobody_there_from_the_start_is_no_error() {
     // It asks for no password, and minds none.
     ready(&redis).await;
 }
+
+#[tokio::test]
+async fn a_wrong_password_is_a_connection_that_cannot_be_made_and_says_so() {
+    let server = Server::configure(Flavour::Redis7).user("larder", "on >right ~* +@all").start().unwrap();
+    let url = |password: &str| format!("redis://larder:{password}@127.0.0.1:{}", server.port());
+    let redis = Redis::connect(&url("wr0ng")).await.unwrap();
+    let unsent = redis.ask::<String>(&redis::cmd("PING")).await.unwrap_err();
+    assert!(unsent.is_unsent() && !unsent.to_string().contains("wr0ng"), "{unsent}");
+    let fault = redis.status().fault.unwrap();
+    assert!(fault.to_lowercase().contains("auth") || fault.contains("WRONGPASS"), "{fault}");
+    assert!(!fault.contains("wr0ng") && !format!("{redis:?}").contains("wr0ng"));
+    ready(&Redis::connect(&url("right")).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_socket_of_this_machine_and_a_database_other_than_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("redis.sock");
+    let server =
+        Server::configure(Flavour::Redis7).setting("unixsocket", &path.to_string_lossy()).start().unwrap();
+    let redis = Redis::connect(&format!("unix://{}?db=3", path.display())).await.unwrap();
+    let () = redis.ask(redis::cmd("SET").arg("k").arg("v")).await.unwrap();
+    assert!(server.ask(&["GET", "k"]).unwrap().bytes().is_empty());
+    let same = Redis::connect(&format!("{}/3", server.url())).await.unwrap();
+    assert_eq!(same.ask::<String>(redis::cmd("GET").arg("k")).await.unwrap(), "v");
+}

@@ -1,9 +1,10 @@
 //! The journal out of reach, slow, or not what it was.
 
 use super::Scenario;
-use super::stage::{Played, play};
+use super::stage::{Played, Stage, play};
 use crate::fake::RowId;
 use crate::fault::Fault;
+use crate::node::Node;
 use crate::options::Options;
 use crate::oracle::Region as Kind;
 use crate::world::Service;
@@ -76,6 +77,20 @@ pub(super) const STORIES: &[Scenario] = &[
         story: "A node is away while a write is recorded and the record is dropped again by the journal.",
         catches: &["gap_not_noticed", "adopt_keeps_floor"],
         play: compacted_while_away,
+    },
+    Scenario {
+        name: "quiet_node_is_waited_for",
+        story: "Nothing has happened for long, a node is cut off from the journal right after it renewed its lease, and a \
+                write that waits for all nodes waits for that one.",
+        catches: &["reads_without_attending"],
+        play: quiet_node,
+    },
+    Scenario {
+        name: "forgotten_node_is_waited_for",
+        story: "The journal restarts and knows nobody; a node that it had known is cut off, and a write that waits for all \
+                nodes waits until no such node can have a lease.",
+        catches: &["attendance_taken_for_whole"],
+        play: forgotten_node,
     },
 ];
 
@@ -299,6 +314,47 @@ fn compacted_while_away(seed: u64) -> Played {
             stage.world.authority().keep(1);
             stage.past_the_bound().await;
             stage.expect_newest(&a, ROW).await;
+        },
+    )
+}
+
+/// Writes, waits for all nodes, and then asks the one that is cut off.
+async fn write_and_wait(stage: &Stage, writer: &Node, cut_off: &Node) {
+    stage.cut(cut_off, Service::Journal, 10_000);
+    let version = stage.commit(writer, ROW).await;
+    let (cache, targets) = (writer.cache.clone(), stage.keys_of(writer, ROW));
+    let done = stage.on(writer, async move { cache.invalidate_and_wait(targets).await }).await;
+    stage.expect(done.is_ok(), &format!("it is recorded and waited for: {done:?}"));
+    let read = stage.read(cut_off, ROW).await;
+    stage.expect_version(read, ROW, version, "who waited for all nodes was told that all have it");
+}
+
+fn quiet_node(seed: u64) -> Played {
+    play(
+        seed,
+        |_| {},
+        |stage| async move {
+            let [a, b] = stage.nodes().await;
+            stage.read(&a, ROW).await;
+            // Whoever says that it is there only when it has something to say has been forgotten by then.
+            stage.pass(10_000).await;
+            stage.read(&a, ROW).await;
+            write_and_wait(&stage, &b, &a).await;
+        },
+    )
+}
+
+fn forgotten_node(seed: u64) -> Played {
+    play(
+        seed,
+        |_| {},
+        |stage| async move {
+            let [a, b] = stage.nodes().await;
+            stage.pass(5000).await;
+            stage.read(&a, ROW).await;
+            let now = stage.world.sim().now();
+            stage.world.authority().forget_nodes(now);
+            write_and_wait(&stage, &b, &a).await;
         },
     )
 }

@@ -89,20 +89,16 @@ impl Tasks {
         Some((task.future.take()?, task.waker.clone()?))
     }
 
-    /// Puts a task back that has more to do; hands it over if it was killed meanwhile.
+    /// Puts a task back that has more to do; hands it over if it was killed meanwhile. Whether it was woken in the middle
+    /// of its step, and taken off those that are ready: then it belongs there again, as its waker has it.
     pub(super) fn put_back(
         &mut self,
         id: TaskId,
         future: BoxFuture<'static, ()>,
-    ) -> Option<BoxFuture<'static, ()>> {
-        let Some(task) = self.get_mut(id) else { return Some(future) };
+    ) -> Result<bool, BoxFuture<'static, ()>> {
+        let Some(task) = self.get_mut(id) else { return Err(future) };
         task.future = Some(future);
-        if std::mem::take(&mut task.runs_again)
-            && let Some(waker) = task.waker.clone()
-        {
-            waker.wake();
-        }
-        None
+        Ok(std::mem::take(&mut task.runs_again))
     }
 
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Arc<TaskWaker>> {

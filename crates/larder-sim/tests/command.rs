@@ -51,7 +51,7 @@ fn json_is_one_object_with_every_kind_of_fault() {
     assert_eq!(summary["base_seed"], 5);
     assert_eq!(summary["runs"], 3);
     assert_eq!(summary["ok"], true);
-    assert_eq!(summary["faults"].as_object().unwrap().len(), 39);
+    assert_eq!(summary["faults"].as_object().unwrap().len(), 41);
     assert!(summary["witnessed"]["reads"].as_u64() > Some(0), "{summary}");
     assert!(summary["failures"].as_array().unwrap().is_empty());
 }
@@ -114,9 +114,19 @@ fn an_interrupted_campaign_says_what_it_has_done() {
 #[test]
 fn a_failure_comes_with_a_shorter_history_and_the_command_that_replays_it() {
     // Memory too small for the rows: the hit rate cannot recover, which is a promise of worlds with enough of it.
-    let too_small =
-        ["--faults", "hint_drop,hint_repeat", "--nodes", "2", "--rows", "600", "--memory-kib", "512"];
-    let quiet = ["--ttl-ms", "60000", "--faulty-ms", "100", "--quiet-ms", "14000", "--ops-per-s", "10"];
+    let too_small = [
+        "--faults",
+        "hint_drop,hint_repeat",
+        "--nodes",
+        "2",
+        "--rows",
+        "600",
+        "--memory-kib",
+        "512",
+        "--targets-max",
+        "4096",
+    ];
+    let quiet = ["--ttl-ms", "60000", "--faulty-ms", "100", "--quiet-ms", "21000", "--ops-per-s", "10"];
     let output = ran(&[["--seed", "1", "--json"].as_slice(), &too_small, &quiet].concat());
     let summary = only_object(&output);
     assert_eq!(output.status.code(), Some(1), "{summary}");

@@ -52,7 +52,8 @@ fn machine(processes: usize, has_store: bool, expected: &[&str]) {
     // A property whose cases never got there would hold for nothing.
     let seen = seen.into_inner();
     for what in expected {
-        assert!(seen.get(what).is_some_and(|n| *n > cases / 50), "too few of {what:?}: {seen:?}");
+        // Once is enough: how often is left to chance, and some come ten times in the mean.
+        assert!(seen.get(what).is_some_and(|n| *n > 0), "none of {what:?} in {cases} cases: {seen:?}");
     }
 }
 

@@ -7,8 +7,8 @@
 
 use crate::engine::Engine;
 use larder_core::port::StoreError;
+use larder_core::sync::AtomicU64;
 use larder_core::{Envelope, Limits, Path, Segments, Verdict};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;

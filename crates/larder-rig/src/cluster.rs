@@ -3,7 +3,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use crate::{Error, Flavour, Server, Setup, patience::until};
+use crate::{Error, Flavour, Server, Setup, patience::until, server::addresses};
 
 const SHARDS: usize = 3;
 const SLOTS: u16 = 16_384;
@@ -126,9 +126,9 @@ impl Cluster {
         &self.servers
     }
 
-    /// `redis://127.0.0.1:PORT` of each server.
-    pub fn urls(&self) -> Vec<String> {
-        self.servers.iter().map(Server::url).collect()
+    /// How a client of Larder finds it.
+    pub fn url(&self) -> String {
+        format!("redis+cluster://{}", addresses(&self.servers))
     }
 
     fn running(&self) -> impl Iterator<Item = &Server> {

@@ -79,10 +79,8 @@ impl Place {
             Servers::Alone { server, proxies } => {
                 proxies.get(client).map_or_else(|| server.url(), Proxy::url)
             }
-            Servers::Sentinel(set) => {
-                format!("redis+sentinel://{}/{}", addresses(set.sentinels()), set.name())
-            }
-            Servers::Cluster(cluster, _) => format!("redis+cluster://{}", addresses(cluster.servers())),
+            Servers::Sentinel(set) => set.url(),
+            Servers::Cluster(cluster, _) => cluster.url(),
         }
     }
 
@@ -183,9 +181,4 @@ impl Place {
         let dump = self.dump.lock().unwrap_or_else(PoisonError::into_inner);
         self.server()?.restart_from(dump.as_ref().ok_or_else(|| Error::new("no dump was taken"))?)
     }
-}
-
-fn addresses(servers: &[Server]) -> String {
-    let addresses: Vec<String> = servers.iter().map(|server| server.address().to_string()).collect();
-    addresses.join(",")
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, Flavour, Server, Setup, patience::until};
+use crate::{Error, Flavour, Server, Setup, patience::until, server::addresses};
 
 const NAME: &str = "larder";
 const SENTINELS: usize = 3;
@@ -95,6 +95,11 @@ impl Sentinel {
     /// The three that watch.
     pub fn sentinels(&self) -> &[Server] {
         &self.sentinels
+    }
+
+    /// How a client of Larder finds the master.
+    pub fn url(&self) -> String {
+        format!("redis+sentinel://{}/{NAME}", addresses(&self.sentinels))
     }
 
     fn watching(&self) -> impl Iterator<Item = &Server> {

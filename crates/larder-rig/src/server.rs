@@ -277,3 +277,9 @@ impl Server {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Where each of them listens, as it stands in the URL of several.
+pub(crate) fn addresses(servers: &[Server]) -> String {
+    let addresses: Vec<String> = servers.iter().map(|server| server.address().to_string()).collect();
+    addresses.join(",")
+}

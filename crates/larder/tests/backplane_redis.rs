@@ -11,7 +11,7 @@ use larder::redis::Redis;
 use larder::testing::FakeJournal;
 use larder::{Cache, Level, Policy, Region, Target, key, tag};
 use larder_rig::{Flavour, Server};
-use servers::{cluster, cluster_url, own_word, sentinel, sentinel_url, single, until};
+use servers::{cluster, own_word, sentinel, single, until};
 use std::time::Duration;
 
 /// Nobody would learn of anything by a renewal before a test is over.
@@ -62,10 +62,10 @@ async fn a_hint_makes_another_host_look() {
         hints_arrive(&server.url()).await;
     }
     if let Some(cluster) = cluster() {
-        hints_arrive(&cluster_url(cluster)).await;
+        hints_arrive(&cluster.url()).await;
     }
     if let Some(sentinel) = sentinel() {
-        hints_arrive(&sentinel_url(sentinel)).await;
+        hints_arrive(&sentinel.url()).await;
     }
 }
 

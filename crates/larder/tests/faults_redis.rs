@@ -9,7 +9,7 @@ use larder::redis::Redis;
 use larder::store::RedisStore;
 use larder_core::port::{Store, StoreError, Stored};
 use larder_rig::{Cluster, Flavour, Proxy, Sentinel, Server};
-use redis_rig::{cluster_url, connect, proxy, sentinel_url, start, until};
+use redis_rig::{connect, start, until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -107,7 +107,7 @@ struct Bench {
 
 async fn bench() -> Bench {
     let server = start(Flavour::Redis7);
-    let proxy = proxy(&server);
+    let proxy = Proxy::start(server.address()).unwrap();
     let redis = connect(&proxy.url(), DEADLINE).await;
     let store = Arc::new(RedisStore::new(redis.clone()));
     works("at first", &store).await;
@@ -259,7 +259,7 @@ async fn no_answer_is_ever_anothers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_behind_sentinel_is_followed() {
     let set = Sentinel::start(Flavour::Redis7).unwrap();
-    let redis = connect(&sentinel_url(&set), DEADLINE).await;
+    let redis = connect(&set.url(), DEADLINE).await;
     let store = Arc::new(RedisStore::new(redis));
     works("at first", &store).await;
     let traffic = traffic(&store);
@@ -274,7 +274,7 @@ async fn a_failover_behind_sentinel_is_followed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_moves_and_fails_over_is_followed() {
     let cluster = Cluster::start(Flavour::Redis7).unwrap();
-    let redis = connect(&cluster_url(&cluster), DEADLINE).await;
+    let redis = connect(&cluster.url(), DEADLINE).await;
     let store = Arc::new(RedisStore::new(redis));
     works("at first", &store).await;
     let keys: Vec<Vec<u8>> = (0..200u32).map(|n| format!("k{n}").into_bytes()).collect();

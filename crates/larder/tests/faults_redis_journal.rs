@@ -11,9 +11,9 @@ use larder::port::Journal;
 use larder::redis::Redis;
 use larder::testing::FakeStore;
 use larder::{Cause, Target, key};
-use larder_rig::{Flavour, Sentinel, Server};
+use larder_rig::{Flavour, Proxy, Sentinel, Server};
 use servers::node::{BOUND, NS, Node, Origin, Readers, all_well, two_nodes};
-use servers::{pace, proxied, sentinel_url, until};
+use servers::{pace, until};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -124,7 +124,7 @@ async fn a_failover_that_loses_the_newest_records() {
     for flavour in Flavour::installed() {
         let sentinel = Sentinel::start(flavour).unwrap();
         let origin = Origin::default();
-        let (a, b) = two_nodes(&sentinel_url(&sentinel), &origin).await;
+        let (a, b) = two_nodes(&sentinel.url(), &origin).await;
         assert!(a.write().await);
         assert_eq!((a.read().await, b.read().await), (1, 1));
         let before = a.epoch();
@@ -168,7 +168,7 @@ async fn a_server_that_is_frozen() {
 async fn a_node_that_is_cut_off() {
     for flavour in Flavour::installed() {
         let server = Server::start(flavour).unwrap();
-        let proxy = proxied(&server);
+        let proxy = Proxy::start(server.address()).unwrap();
         let origin = Origin::default();
         let a = Arc::new(Node::on(&proxy.url(), &origin, None).await);
         let b = Arc::new(Node::on(&server.url(), &origin, None).await);

@@ -9,7 +9,7 @@ use larder::store::RedisStore;
 use larder::testing::store_suite::StoreBench;
 use larder::{Cache, Error, Outcome, Policy, Region, Source, key};
 use larder_rig::{Cluster, Flavour, Server};
-use redis_rig::{STORE_RIGHTS, as_larder, cluster_url, connect, start, wait};
+use redis_rig::{STORE_RIGHTS, as_larder, connect, start, wait};
 use std::any::Any;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -61,7 +61,7 @@ fn cluster() -> StoreBench {
     for slot in [0, 8_000, 16_383] {
         cluster.master(slot).unwrap().ask(&["FLUSHALL"]).unwrap();
     }
-    bench(&cluster_url(&cluster), cluster)
+    bench(&cluster.url(), cluster)
 }
 
 mod on_redis_7 {
@@ -191,7 +191,7 @@ async fn five_nodes_with_a_thousand_readers_each_run_the_loader_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_nodes_on_a_cluster_run_the_loader_once() {
     let cluster = Cluster::start(Flavour::Redis7).unwrap();
-    one_loader_for_all(&cluster_url(&cluster), 5, 100).await;
+    one_loader_for_all(&cluster.url(), 5, 100).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

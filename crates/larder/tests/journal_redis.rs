@@ -7,7 +7,7 @@ mod servers;
 use larder::journal::{MemoryJournal, RedisJournal, RedisJournalOptions};
 use larder::testing::journal_suite::JournalBench;
 use larder_rig::{Flavour, Server};
-use servers::{Prefixed, cluster, cluster_url, connected, own_word, sentinel, sentinel_url, single};
+use servers::{Prefixed, cluster, connected, own_word, sentinel, single};
 use std::sync::{Arc, OnceLock};
 
 const RECORDS_MAX: u64 = 40;
@@ -47,11 +47,11 @@ fn valkey_9() -> JournalBench {
 }
 
 fn on_the_cluster() -> JournalBench {
-    cluster().map_or_else(without, |cluster| opened_twice(&cluster_url(cluster)))
+    cluster().map_or_else(without, |cluster| opened_twice(&cluster.url()))
 }
 
 fn behind_sentinels() -> JournalBench {
-    sentinel().map_or_else(without, |sentinel| opened_twice(&sentinel_url(sentinel)))
+    sentinel().map_or_else(without, |sentinel| opened_twice(&sentinel.url()))
 }
 
 /// The least rights, as docs/concepts/redis-journal.md has them.

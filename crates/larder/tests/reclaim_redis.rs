@@ -9,7 +9,7 @@ use larder::store::RedisStore;
 use larder::{Cache, Load, Policy, Region, Segments, Target, key, tag};
 use larder_core::port::{Store, Stored};
 use larder_rig::{Cluster, Flavour, Server};
-use redis_rig::{STORE_RIGHTS, as_larder, cluster_url, connect, until};
+use redis_rig::{STORE_RIGHTS, as_larder, connect, until};
 use std::time::Duration;
 
 /// What the look needs beside the rights of the store.
@@ -127,5 +127,5 @@ async fn on_one_server_with_the_least_rights() {
 async fn on_a_cluster() {
     let cluster = Cluster::start(Flavour::Redis7).unwrap();
     let there = || [0, 8_000, 16_383].iter().map(|slot| names(cluster.master(*slot).unwrap())).sum();
-    what_is_dead_goes_and_what_is_not_stays(&cluster_url(&cluster), there).await;
+    what_is_dead_goes_and_what_is_not_stays(&cluster.url(), there).await;
 }

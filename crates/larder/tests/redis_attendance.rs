@@ -8,7 +8,7 @@ use larder::journal::RedisJournal;
 use larder::port::Journal;
 use larder_core::{Attendance, Epoch, Link, NodeId};
 use larder_rig::{Flavour, Sentinel, Server};
-use servers::{cluster, cluster_url, own_word, patient, sentinel_url, until};
+use servers::{cluster, own_word, patient, until};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(600);
@@ -57,7 +57,7 @@ async fn whoever_says_so_is_there_for_as_long_as_it_said() {
         is_kept(&Server::start(flavour).unwrap().url()).await;
     }
     if let Some(cluster) = cluster() {
-        is_kept(&cluster_url(cluster)).await;
+        is_kept(&cluster.url()).await;
     }
 }
 
@@ -96,7 +96,7 @@ async fn a_restart_begins_it_anew_whatever_was_kept() {
 async fn a_failover_begins_it_anew_and_so_does_going_back() {
     let Some(flavour) = Flavour::installed().pop() else { return };
     let sentinel = Sentinel::start(flavour).unwrap();
-    let journal = journal(&sentinel_url(&sentinel)).await;
+    let journal = journal(&sentinel.url()).await;
     for _ in 0..2 {
         begins_anew(&journal, async || {
             sentinel.hand_over().unwrap();

@@ -5,9 +5,9 @@
 
 mod servers;
 
-use larder_rig::{Flavour, Server};
+use larder_rig::{Flavour, Proxy, Server};
 use servers::node::{BOUND, Node, Origin, all_well};
-use servers::{pace, proxied, until};
+use servers::{pace, until};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ async fn replica_of(server: &Server, flavour: Flavour) -> Server {
 async fn a_lost_tail_that_nobody_knew_is_not_noticed() {
     let Some(flavour) = Flavour::installed().pop() else { return };
     let server = Server::start(flavour).unwrap();
-    let proxy = proxied(&server);
+    let proxy = Proxy::start(server.address()).unwrap();
     let origin = Origin::default();
     let reader = Arc::new(Node::on(&proxy.url(), &origin, None).await);
     let writer = Arc::new(Node::on(&server.url(), &origin, None).await);

@@ -6,7 +6,7 @@ mod redis_rig;
 
 use larder::redis::{Allowance, RateLimit, Redis};
 use larder_rig::{Cluster, Flavour, Server};
-use redis_rig::{as_larder, cluster_url, connect, start, until};
+use redis_rig::{as_larder, connect, start, until};
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -162,7 +162,7 @@ async fn a_rate_grants_a_burst_then_one_after_another() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_of_them_on_a_cluster() {
     let cluster = Cluster::arranged(Flavour::Redis7, |setup| setup.user("larder", RIGHTS)).unwrap();
-    let redis = connect(&as_larder(&cluster_url(&cluster)), DEADLINE).await;
+    let redis = connect(&as_larder(&cluster.url()), DEADLINE).await;
     for n in 0..50 {
         let name = format!("n{n} {{odd}}");
         assert_eq!(redis.add(&name, 3, HOUR).await.unwrap(), 3);

@@ -8,7 +8,7 @@ use larder::redis::{Redis, RedisOptions};
 use larder::store::RedisStore;
 use larder::testing::store_suite::StoreBench;
 use larder_rig::{Cluster, Flavour, Sentinel, Server};
-use redis_rig::{STORE_RIGHTS, as_larder, cluster_url, sentinel_url, start, wait};
+use redis_rig::{STORE_RIGHTS, as_larder, start, wait};
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -66,7 +66,7 @@ fn cluster() -> StoreBench {
         for slot in [0, 8_000, 16_383] {
             cluster.master(slot).unwrap().ask(&["FLUSHALL"]).unwrap();
         }
-        as_larder(&cluster_url(cluster))
+        as_larder(&cluster.url())
     };
     shared(
         &CLUSTER,
@@ -82,7 +82,7 @@ fn sentinel() -> StoreBench {
     static SET: OnceLock<Arc<tokio::sync::Mutex<Sentinel>>> = OnceLock::new();
     let empty = |set: &Sentinel| {
         set.master().unwrap().ask(&["FLUSHALL"]).unwrap();
-        as_larder(&sentinel_url(set))
+        as_larder(&set.url())
     };
     shared(
         &SET,

@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::sched::{MS, SECOND, Time};
 use crate::world::World;
 use larder_core::Stamp;
+use larder_core::expiry::nanos;
 use larder_core::port::{BoxFuture, Claim, Claimed, Holder, Left, SharedFlights, StoreError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -87,10 +88,6 @@ impl Leaders {
         listening.push(Arc::downgrade(&listener));
         listener
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl SharedFlights for StorePort {

@@ -159,7 +159,7 @@ impl Engine {
             let page = if seeded_bug!("reads_without_attending") {
                 self.ask(self.journal.read(&self.namespace, at, PAGE)).await?
             } else {
-                let lasts = Duration::from_nanos(self.leases_last());
+                let lasts = self.attends_for();
                 self.ask(self.journal.read_attending(&self.namespace, self.node, lasts, at, PAGE)).await?
             };
             for record in &page.records {

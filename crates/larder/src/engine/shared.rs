@@ -8,6 +8,7 @@ use super::nested;
 use super::{Engine, Scope};
 use crate::memory::{Entry, Key};
 use crate::observe::Count;
+use larder_core::expiry::nanos;
 use larder_core::plan::{Looked, SharedPlan, SharedStep};
 use larder_core::port::{BoxFuture, Claim, Claimed, Holder, Left, Nanos};
 use larder_core::{Life, Stamp, Verdict, seeded_bug};
@@ -111,7 +112,7 @@ impl Engine {
         let now = self.time.now();
         // Before any history was adopted nothing is kept, so there is nothing to share.
         let stamp = self.birth(scope)?.stamp;
-        let hard = u64::try_from(scope.policy.hard_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let hard = nanos(scope.policy.hard_timeout);
         let keys = flights.iter().enumerate().map(|(at, (key, flight))| {
             let (holder, displaced) = flight.named(|| self.holder());
             let plan = SharedPlan::new(may_wait, now.saturating_add(hard), displaced);

@@ -113,6 +113,12 @@ impl Engine {
         }
     }
 
+    /// How long a node is kept in the attendance after it last said that it is there: for as long as any lease of its can
+    /// hold.
+    pub(super) fn attends_for(&self) -> Duration {
+        Duration::from_nanos(self.leases_last())
+    }
+
     /// Says how far this node has come, in the background, if it has come further than it said last. Only makes
     /// somebody's wait shorter.
     pub(super) fn tell_progress(self: &Arc<Self>) {
@@ -123,7 +129,7 @@ impl Engine {
         self.spawn(async move {
             loop {
                 if let Some(applied) = engine.fences.head() {
-                    let lasts = Duration::from_nanos(engine.leases_last());
+                    let lasts = engine.attends_for();
                     let told = engine.journal.attend(&engine.namespace, engine.node, applied, lasts);
                     if engine.ask(told).await.is_ok() {
                         engine.progress.tell(applied);

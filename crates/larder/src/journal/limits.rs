@@ -63,3 +63,8 @@ pub(crate) fn random_epoch() -> Result<Epoch, getrandom::Error> {
     getrandom::fill(&mut bytes)?;
     Ok(Epoch::new(u128::from_be_bytes(bytes)))
 }
+
+/// What a journal says when the system gives none.
+pub(crate) fn no_random(error: getrandom::Error) -> JournalError {
+    JournalError::failed("the system gave no random numbers", error.to_string())
+}

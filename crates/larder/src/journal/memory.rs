@@ -83,7 +83,7 @@ impl MemoryJournal {
         cause: &Cause,
     ) -> Result<Appended, JournalError> {
         limits::encode(targets)?;
-        let nonce = limits::random_nonce().map_err(no_random)?;
+        let nonce = limits::random_nonce().map_err(limits::no_random)?;
         let mut namespaces = self.open()?;
         let history = named(&mut namespaces, namespace)?;
         let after = history.head;
@@ -104,7 +104,7 @@ impl MemoryJournal {
 
     fn roll_now(&self, namespace: &str, seen: Epoch) -> Result<(), JournalError> {
         let (epoch, nonce) = (limits::random_epoch(), limits::random_nonce());
-        let (epoch, nonce) = (epoch.map_err(no_random)?, nonce.map_err(no_random)?);
+        let (epoch, nonce) = (epoch.map_err(limits::no_random)?, nonce.map_err(limits::no_random)?);
         let mut namespaces = self.open()?;
         if let Some(history) = namespaces.get_mut(namespace)
             && history.head.epoch == seen
@@ -121,7 +121,7 @@ impl MemoryJournal {
 
 fn named<'a>(namespaces: &'a mut Namespaces, name: &str) -> Result<&'a mut Namespace, JournalError> {
     if !namespaces.contains_key(name) {
-        let epoch = limits::random_epoch().map_err(no_random)?;
+        let epoch = limits::random_epoch().map_err(limits::no_random)?;
         let start = Link { epoch, position: 0, nonce: 0 };
         let (records, open) = (VecDeque::new(), BTreeMap::new());
         let present = BTreeMap::new();
@@ -176,10 +176,6 @@ impl Namespace {
         let records = self.records.iter().skip(from).take(limit.max(1)).cloned().collect();
         Ok(Page { records, head: self.head })
     }
-}
-
-fn no_random(error: getrandom::Error) -> JournalError {
-    JournalError::failed("the system gave no random numbers", error.to_string())
 }
 
 impl Journal for MemoryJournal {

@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::expect_used)]
 
 use larder::redis::{Redis, RedisOptions};
-use larder_rig::{Cluster, Flavour, Proxy, Sentinel, Server};
+use larder_rig::{Flavour, Server};
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -14,25 +14,9 @@ pub fn start(flavour: Flavour) -> Server {
     Server::start(flavour).expect("a server")
 }
 
-/// A proxy on the way to it. On a thread of its own, since it makes a runtime of its own.
-pub fn proxy(server: &Server) -> Proxy {
-    let address = server.address();
-    std::thread::spawn(move || Proxy::start(address)).join().expect("a thread").expect("a proxy")
-}
-
 /// The same URL, as a user.
 pub fn as_larder(url: &str) -> String {
     url.replacen("://", "://larder:secret@", 1)
-}
-
-pub fn sentinel_url(set: &Sentinel) -> String {
-    let hosts: Vec<String> = set.sentinels().iter().map(|server| server.address().to_string()).collect();
-    format!("redis+sentinel://{}/{}", hosts.join(","), set.name())
-}
-
-pub fn cluster_url(cluster: &Cluster) -> String {
-    let hosts: Vec<String> = cluster.servers().iter().map(|server| server.address().to_string()).collect();
-    format!("redis+cluster://{}", hosts.join(","))
 }
 
 /// Connects, with a deadline of one's own.

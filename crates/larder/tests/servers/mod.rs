@@ -9,7 +9,7 @@ use larder::Cause;
 use larder::port::{Appended, BoxFuture, Hint, History, Journal, JournalError, Page};
 use larder::redis::{Redis, RedisOptions};
 use larder_core::{Act, Attendance, Epoch, Link, NodeId, Target};
-use larder_rig::{Cluster, Flavour, Proxy, Sentinel, Server};
+use larder_rig::{Cluster, Flavour, Sentinel, Server};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -36,20 +36,6 @@ pub fn sentinel() -> Option<&'static Sentinel> {
     SENTINEL.get_or_init(|| oldest().map(|flavour| Sentinel::start(flavour).expect("Sentinels"))).as_ref()
 }
 
-/// How a client finds a cluster.
-pub fn cluster_url(cluster: &Cluster) -> String {
-    let hosts: Vec<String> =
-        cluster.servers().iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
-    format!("redis+cluster://{}", hosts.join(","))
-}
-
-/// How a client finds a master behind Sentinels.
-pub fn sentinel_url(sentinel: &Sentinel) -> String {
-    let hosts: Vec<String> =
-        sentinel.sentinels().iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
-    format!("redis+sentinel://{}/{}", hosts.join(","), sentinel.name())
-}
-
 /// Connections that are patient with a busy machine.
 pub async fn patient(url: &str, deadline: Duration) -> Redis {
     Redis::connect_with(RedisOptions::parse(url).expect("a good URL").deadline(deadline)).await
@@ -59,12 +45,6 @@ pub async fn patient(url: &str, deadline: Duration) -> Redis {
 pub fn connected(url: &str) -> Redis {
     let connecting = patient(url, PATIENCE);
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(connecting))
-}
-
-/// A proxy on the way to a server, from inside of a runtime.
-pub fn proxied(server: &Server) -> Proxy {
-    let address = server.address();
-    std::thread::spawn(move || Proxy::start(address).expect("a proxy")).join().expect("a proxy")
 }
 
 /// How long something that happens by itself may take before a test calls it lost.

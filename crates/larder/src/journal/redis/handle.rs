@@ -175,7 +175,7 @@ impl RedisJournal {
     ) -> Result<Appended, JournalError> {
         let targets = limits::encode(targets)?;
         self.open()?;
-        let nonce = limits::random_nonce().map_err(no_random)?;
+        let nonce = limits::random_nonce().map_err(limits::no_random)?;
         let names = Names::of(namespace);
         let hex_nonce = codec::hex_nonce(nonce);
         let body = codec::body(act, cause, &targets);
@@ -222,7 +222,7 @@ impl RedisJournal {
     async fn roll_now(&self, namespace: &str, seen: Epoch) -> Result<(), JournalError> {
         self.open()?;
         let (epoch, nonce) = (limits::random_epoch(), limits::random_nonce());
-        let (epoch, nonce) = (epoch.map_err(no_random)?, nonce.map_err(no_random)?);
+        let (epoch, nonce) = (epoch.map_err(limits::no_random)?, nonce.map_err(limits::no_random)?);
         let names = Names::of(namespace);
         let (seen, epoch, nonce) = (codec::hex_epoch(seen), codec::hex_epoch(epoch), codec::hex_nonce(nonce));
         let args: [&[u8]; 5] = [
@@ -264,7 +264,7 @@ impl RedisJournal {
 
     async fn history_now(&self, namespace: &str) -> Result<History, JournalError> {
         self.open()?;
-        let epoch = codec::hex_epoch(limits::random_epoch().map_err(no_random)?);
+        let epoch = codec::hex_epoch(limits::random_epoch().map_err(limits::no_random)?);
         let names = Names::of(namespace);
         // What is open may be much.
         let (keys, args) = (names.keys(), [epoch.as_bytes()]);
@@ -291,10 +291,6 @@ fn unwritten(error: RedisError) -> JournalError {
     } else {
         JournalError::failed(error.to_string(), error)
     }
-}
-
-fn no_random(error: getrandom::Error) -> JournalError {
-    JournalError::failed("the system gave no random numbers", error.to_string())
 }
 
 impl Journal for RedisJournal {

@@ -7,9 +7,10 @@ mod servers;
 
 use larder::backplane::RedisBackplane;
 use larder::journal::{MemoryJournal, RedisJournal};
+use larder::port::Journal;
 use larder::redis::Redis;
 use larder::testing::FakeJournal;
-use larder::{Cache, Level, Policy, Region, Target, key, tag};
+use larder::{Cache, Cause, Level, Policy, Region, Target, key, tag};
 use larder_rig::{Flavour, Server};
 use servers::{cluster, own_word, sentinel, single, until};
 use std::time::Duration;
@@ -94,6 +95,31 @@ async fn a_cold_fill_is_not_announced() {
     assert_eq!(published(&server), 0);
     cache.invalidate([Target::tag(tag!["branch", 7])]).await.unwrap();
     until("the journal's hint and the backplane's", async || published(&server) == 2).await;
+}
+
+/// An outbox's records are written by the application; nobody but its own node's `sync` could tell the others at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_application_committed_is_hinted_at_once_when_it_syncs() {
+    let Some(flavour) = Flavour::installed().pop() else { return };
+    let server = Server::start(flavour).unwrap();
+    let redis = Redis::connect(&server.url()).await.unwrap();
+    let records = MemoryJournal::new();
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        let journal = FakeJournal::new(records.clone());
+        journal.set_deaf(true);
+        let cache = Cache::builder("outbox").bound_max(BOUND).journal(journal);
+        nodes.push(cache.backplane(RedisBackplane::on(&redis)).build().await.unwrap());
+    }
+    let there = region(&nodes[1]);
+    until("hints", async || nodes[1].stats().journal.connected).await;
+    fill(&there).await;
+    records.append("outbox", &[Target::tag(tag!["branch", 7])], &Cause::from("commit")).await.unwrap();
+    for _ in 0..3 {
+        nodes[0].sync().await.unwrap();
+    }
+    until("a hint", async || !there.contains(key![1]).await.unwrap()).await;
+    assert_eq!(published(&server), 1);
 }
 
 /// What a person is shown while a server goes away and comes back.

@@ -291,14 +291,15 @@ impl Cache {
     }
 
     /// Applies everything committed to the journal before this call began; returns the position reached. To read one's
-    /// own writes after an outbox transaction without waiting for the next hint.
+    /// own writes after an outbox transaction without waiting for the next hint. With a backplane the other nodes are
+    /// hinted at what they may not have seen.
     ///
     /// # Errors
     /// When the journal cannot be asked.
     pub async fn sync(&self) -> Result<u64, Error> {
         // In a task of its own: a caller that is no longer polled must not keep others from it.
         let engine = self.engine.clone();
-        Ok(self.engine.carry_through(async move { engine.catch_up().await }).await??.position)
+        Ok(self.engine.carry_through(async move { engine.sync().await }).await??.position)
     }
 
     /// Everything counted since the cache was built.

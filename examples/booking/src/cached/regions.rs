@@ -6,7 +6,9 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
+use larder::backplane::RedisBackplane;
 use larder::journal::SqliteJournal;
+use larder::redis::Redis;
 use larder::store::{RedisStore, SqliteStore};
 use larder::{Bytes, Cache, Level, Outcome, Policy, Region, Tag, Target, key, tag};
 use rusqlite::Transaction;
@@ -78,8 +80,9 @@ impl Regions {
             },
             // A server that cannot be reached yet is no error; a URL that cannot be understood is.
             SecondTier::Redis(url) => {
-                let store = RedisStore::connect(url).await;
-                builder.store(store.map_err(|error| ServiceError::Cache(error.to_string()))?)
+                let redis = Redis::connect(url).await;
+                let redis = redis.map_err(|error| ServiceError::Cache(error.to_string()))?;
+                builder.store(RedisStore::new(redis.clone())).backplane(RedisBackplane::on(&redis))
             }
         };
         let cache = builder.build().await?;

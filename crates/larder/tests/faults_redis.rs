@@ -7,8 +7,9 @@ mod redis_rig;
 
 use larder::redis::Redis;
 use larder::store::RedisStore;
+use larder::{Cache, Load, Policy, key};
 use larder_core::port::{Store, StoreError, Stored};
-use larder_rig::{Cluster, Flavour, Proxy, Sentinel, Server};
+use larder_rig::{Cluster, Flavour, Proxy, Sentinel, Server, Setup};
 use redis_rig::{connect, start, until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -306,4 +307,37 @@ async fn a_cluster_that_moves_and_fails_over_is_followed() {
     until("failed over", async || store.put_many(entries.clone()).await).await;
     assert_eq!(all_there("failed over").await, 200);
     assert!(traffic.stop().await > 0);
+}
+
+/// A breaker is one for the whole store: single reads from a shard without a server opened it for all the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_is_gone_does_not_cost_the_others() {
+    let arrange = |setup: Setup| setup.setting("cluster-require-full-coverage", "no");
+    let cluster = Cluster::arranged(Flavour::Redis7, arrange).unwrap();
+    let cache = Cache::builder("shards").store(RedisStore::new(connect(&cluster.url(), DEADLINE).await));
+    let cache = cache.build().await.unwrap();
+    let region = cache.region::<u64>("r", Policy::ttl(Duration::from_secs(600))).unwrap();
+    let store = || cache.stats().stores.remove(0).counts;
+    for n in 0..60u64 {
+        region.get_or_load(key![n], async move |_: Load<u64>| Ok::<_, std::io::Error>(n)).await.unwrap();
+    }
+    until("stored", async || if store().puts >= 60 { Ok(()) } else { Err(store()) }).await;
+    for server in [cluster.replica(0).unwrap(), cluster.master(0).unwrap()] {
+        server.kill();
+    }
+    let redis = connect(&cluster.url(), DEADLINE).await;
+    until("known to be gone", async || match redis.status() {
+        status if status.connected == 2 => Ok(()),
+        status => Err(status.connected),
+    })
+    .await;
+    // Another node, with nothing in memory.
+    let other = Cache::builder("shards").store(RedisStore::new(redis)).build().await.unwrap();
+    let region = other.region::<u64>("r", Policy::ttl(Duration::from_secs(600))).unwrap();
+    for n in 0..60u64 {
+        region.get(key![n]).await.unwrap();
+    }
+    let counts = other.stats().stores.remove(0).counts;
+    assert!(counts.errors > 3, "some were on that shard: {counts:?}");
+    assert_eq!(counts.short_circuited, 0, "{counts:?}");
 }

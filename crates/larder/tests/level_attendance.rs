@@ -56,6 +56,27 @@ async fn a_node_that_was_closed_is_waited_for_no_more() {
     here.invalidate_and_wait([Target::key("slots", key![1])]).await.unwrap();
 }
 
+/// From the moment at which the journal knows that it is gone, until the answer came, it went on serving what it had.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_said_that_it_is_gone_serves_nothing_more() {
+    let (clock, journal) = (ManualClock::default(), MemoryJournal::new());
+    let (here, _near) = node(&clock, journal.clone()).await;
+    let slow = FakeJournal::new(journal.clone());
+    let there = Cache::builder("attendance").clock(Arc::new(clock.clone())).journal(slow.clone());
+    let there = there.build().await.unwrap();
+    let policy = Policy::ttl(TTL).level(Level::Bounded(Duration::from_secs(1)));
+    let far: Region<u64> = there.region("slots", policy).unwrap();
+    assert_eq!(read(&far, 1).await.unwrap(), 1);
+    slow.set_deaf(true);
+    let said = slow.hold_attendance();
+    let closing = tokio::spawn(async move { there.close().await });
+    said.reached_by(1).await;
+    here.invalidate_and_wait([Target::key("slots", key![1])]).await.unwrap();
+    assert_ne!(read(&far, 2).await.ok(), Some(1), "stale beyond what the wait promised");
+    drop(said);
+    closing.await.unwrap();
+}
+
 /// A node that cannot hear the journal goes on trusting itself for as long as its lease runs, and is waited for so long.
 #[tokio::test(start_paused = true)]
 async fn a_node_that_has_a_lease_and_hears_nothing_is_waited_for() {

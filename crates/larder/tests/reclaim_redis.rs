@@ -6,8 +6,9 @@ mod redis_rig;
 
 use larder::journal::MemoryJournal;
 use larder::store::RedisStore;
-use larder::{Cache, Load, Policy, Region, Segments, Target, key, tag};
+use larder::{Cache, Load, Policy, Reached, Region, Segments, Target, key, tag};
 use larder_core::port::{Store, Stored};
+use larder_core::{Epoch, Link, Token};
 use larder_rig::{Cluster, Flavour, Server};
 use redis_rig::{STORE_RIGHTS, as_larder, connect, until};
 use std::time::Duration;
@@ -89,31 +90,43 @@ async fn what_is_dead_goes_and_what_is_not_stays(url: &str, there: impl Fn() -> 
     };
     gone_but("reclaimed", left).await;
     // Another look, which takes what died since, takes nothing more.
-    let load = async |load: Load<String>| {
-        load.tag(tag!["group", 2]);
-        Ok::<_, std::io::Error>("late".to_owned())
+    let another_look = async |group: u64| {
+        let load = async move |load: Load<String>| {
+            load.tag(tag!["group", group]);
+            Ok::<_, std::io::Error>("late".to_owned())
+        };
+        let before = first.reclaimed() + second.reclaimed();
+        second.region.get_or_load(key!["late", group], load).await.unwrap();
+        until("stored", async || match there() {
+            there if there > left => Ok(()),
+            there => Err(there),
+        })
+        .await;
+        second.cache.invalidate([Target::tag(tag!["group", group])]).await.unwrap();
+        until("another look", async || match first.reclaimed() + second.reclaimed() {
+            n if n > before => Ok(()),
+            n => Err(n),
+        })
+        .await;
     };
-    second.region.get_or_load(key!["late"], load).await.unwrap();
-    until("stored", async || match there() {
-        there if there > left => Ok(()),
-        there => Err(there),
-    })
-    .await;
-    second.cache.invalidate([Target::tag(tag!["group", 2])]).await.unwrap();
-    until("another look", async || match first.reclaimed() + second.reclaimed() {
-        n if n > ENTRIES / 2 => Ok(()),
-        n => Err(n),
-    })
-    .await;
+    another_look(2).await;
     gone_but("only that", left).await;
     let reclaimed = first.reclaimed() + second.reclaimed();
     assert_eq!(reclaimed, ENTRIES / 2 + 1, "each by one node");
     assert_eq!(other.reclaimed(), 0);
-    let there = first.store.get_many(&[odd]).await.unwrap();
-    assert_eq!(there, [Some(vec![1; 2])]);
+    let found = first.store.get_many(&[odd]).await.unwrap();
+    assert_eq!(found, [Some(vec![1; 2])]);
     for n in [1, 101, 599] {
         assert!(second.region.get(key![n]).await.unwrap().is_some(), "entry {n} was fresh");
     }
+    // A token that nobody gave out makes a node distrust all it has. It once removed that for all the others, too.
+    let nowhere = Link { epoch: Epoch::new(1), position: 1, nonce: 1 };
+    for node in [&first, &second] {
+        assert_eq!(node.cache.reach(&Token::new("reclaim", nowhere)).await.unwrap(), Reached::Anew);
+    }
+    second.cache.invalidate([Target::tag(tag!["nothing"])]).await.unwrap();
+    another_look(3).await;
+    assert_eq!(there(), left);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -148,6 +148,8 @@ async fn a_rate_grants_a_burst_then_one_after_another() {
         assert!(retry_after <= HOUR / 10 && retry_after > HOUR / 11, "{retry_after:?}");
         let never = redis.take("mails", 11, limit).await.unwrap();
         assert_eq!(never, Allowance::Refused { retry_after: Duration::MAX });
+        // Nothing is always granted, also where nothing was ever taken.
+        assert_eq!(redis.take("none", 0, limit).await.unwrap(), Allowance::Granted { left: 10 });
         let quick = RateLimit::per(1_000, Duration::from_secs(1)).burst(1);
         until("one a millisecond", async || match redis.take("quick", 1, quick).await.unwrap() {
             Allowance::Granted { .. } => Ok(()),
@@ -164,7 +166,7 @@ async fn all_of_them_on_a_cluster() {
     let cluster = Cluster::arranged(Flavour::Redis7, |setup| setup.user("larder", RIGHTS)).unwrap();
     let redis = connect(&as_larder(&cluster.url()), DEADLINE).await;
     for n in 0..50 {
-        let name = format!("n{n} {{odd}}");
+        let name = format!("}}n{n} {{odd}}");
         assert_eq!(redis.add(&name, 3, HOUR).await.unwrap(), 3);
         let lock = redis.lock(&name, HOUR).await.unwrap().unwrap();
         assert!(redis.lock(&name, HOUR).await.unwrap().is_none() && lock.fence() > 0);

@@ -98,6 +98,9 @@ pub struct Fences {
     applied: AtomicU64,
     floor: AtomicU64,
     everything: AtomicU64,
+    /// The highest number at which a record named everything, and at which only this node fenced it.
+    all_recorded: AtomicU64,
+    all_fenced: AtomicU64,
     /// The highest number of any pattern record: entries born at or above it need no matching.
     patterned: AtomicU64,
     table: ArcSwap<Table>,
@@ -120,6 +123,8 @@ impl Fences {
             // Above every number, fenced or not, until a history is adopted.
             floor: AtomicU64::new(u64::MAX),
             everything: AtomicU64::new(0),
+            all_recorded: AtomicU64::new(0),
+            all_fenced: AtomicU64::new(0),
             patterned: AtomicU64::new(0),
             table: ArcSwap::from_pointee(Table::with_room(0)),
             patterns: ArcSwap::default(),
@@ -262,15 +267,21 @@ impl Fences {
     /// Returns what a value is born with that takes the place of what was fenced; `None` before any history was adopted.
     pub fn fence(&self, targets: &[Target]) -> Option<Birth> {
         let chain = self.write();
-        let local = self.raise_all(targets);
-        self.publish(local);
+        let local = self.raise_here(targets);
         chain.as_ref().map(|chain| Birth { stamp: chain.head(), local })
+    }
+
+    /// Whether something born so may be stale for this node alone: it fenced everything since, for a reason that no record
+    /// tells other nodes of.
+    pub fn is_stale_here_alone(&self, born: Birth) -> bool {
+        born.local < self.all_fenced.load(Ordering::Relaxed)
+            && born.local >= self.all_recorded.load(Ordering::Relaxed)
     }
 
     /// Does what a record says and returns its number; the caller publishes it. Under the chain's lock.
     fn take_effect(&self, record: &Record) -> u64 {
         match record.act {
-            Act::Invalidate => self.raise_all(&record.targets),
+            Act::Invalidate => self.raise_recorded(&record.targets),
             Act::Open { intent: id, lasts } => {
                 self.open_intent(Intent { id, lasts, targets: record.targets.as_slice().into() });
                 self.applied.load(Ordering::Relaxed) + 1
@@ -279,7 +290,7 @@ impl Fences {
                 if crate::seeded_bug!("intent_closed_first") {
                     self.close_intent(intent);
                 }
-                let local = self.raise_all(&record.targets);
+                let local = self.raise_recorded(&record.targets);
                 self.close_intent(intent);
                 local
             }
@@ -289,6 +300,25 @@ impl Fences {
     fn distrust(&self, gap: Gap) -> Gap {
         self.lease.revoke();
         gap
+    }
+
+    /// [`Fences::raise_all`] of what a record names.
+    fn raise_recorded(&self, targets: &[Target]) -> u64 {
+        let local = self.raise_all(targets);
+        if targets.contains(&Target::Everything) {
+            self.all_recorded.store(local, Ordering::Relaxed);
+        }
+        local
+    }
+
+    /// [`Fences::raise_all`] of what this node fences by itself, and publishes it.
+    fn raise_here(&self, targets: &[Target]) -> u64 {
+        let local = self.raise_all(targets);
+        if targets.contains(&Target::Everything) {
+            self.all_fenced.store(local, Ordering::Relaxed);
+        }
+        self.publish(local);
+        local
     }
 
     /// Raises every target to the next number and returns it; the caller publishes it. Under the chain's lock.

@@ -33,7 +33,7 @@ impl Fences {
         if chain.as_ref().is_some_and(|chain| chain.has_reached(link)) {
             return;
         }
-        self.publish(self.raise_all(&targets));
+        self.raise_here(&targets);
         let mut standing = self.standing();
         if standing.awaited.len() >= AWAITED_MAX {
             // Answers come in any order: until the last of them.
@@ -51,7 +51,7 @@ impl Fences {
         let _chain = self.write();
         let is_up = fenced.is_some_and(|fenced| self.applied.load(Ordering::Relaxed) == fenced.local);
         if !is_up && !targets.is_empty() {
-            self.publish(self.raise_all(&targets));
+            self.raise_here(&targets);
         }
         self.standing().queued = targets;
     }
@@ -98,7 +98,7 @@ impl Fences {
         let awaited = standing.awaited.iter().map(|(_, targets)| targets);
         for targets in std::iter::once(&standing.queued).chain(awaited).filter(|targets| !targets.is_empty())
         {
-            self.publish(self.raise_all(targets));
+            self.raise_here(targets);
         }
     }
 

@@ -32,7 +32,8 @@ pub enum Invalidated {
         token: Token,
     },
     /// The journal could not be reached, or its answer was lost. This node has fenced the targets; it will go on trying
-    /// to record them for as long as the process lives. Other processes do not know yet.
+    /// to record them until the last handle of the cache is gone; `Cache::close` says what is left then. Other processes
+    /// do not know yet.
     Queued,
 }
 

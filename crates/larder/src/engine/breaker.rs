@@ -4,6 +4,7 @@
 //! is enough; who is about to try while another does lets that one, once; where it works again, it is tried at once. A
 //! store that nobody can reach carries no news, so each node tries it by itself, at intervals that differ.
 
+use larder_core::expiry::nanos;
 use larder_core::port::{Nanos, News, Told, Use};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -51,9 +52,10 @@ impl Breaker {
         self.shared
     }
 
-    /// Whether an operation may be begun now. While open, one caller is let through each time the pause has passed, or
-    /// another node says that it works.
-    pub(crate) fn allows(&self, now: Nanos, told: impl FnOnce() -> Option<Told>) -> Leave {
+    /// Whether an operation that ends within `lasts` may be begun now. While open, one caller is let through each time the
+    /// pause has passed, or another node says that it works; the next one not before that one's time is over, should it
+    /// never report.
+    pub(crate) fn allows(&self, now: Nanos, lasts: Duration, told: impl FnOnce() -> Option<Told>) -> Leave {
         let until = self.until.load(Ordering::Relaxed);
         if until == 0 {
             return Leave::Granted;
@@ -65,7 +67,7 @@ impl Breaker {
         }
         let is_tried = told.is_some_and(|told| told.news == News::Trying && told.ago < TRYING_COUNTS);
         let yields = is_tried && !is_well && !self.yielded.swap(true, Ordering::Relaxed);
-        let next = now.saturating_add(OPEN_NS);
+        let next = now.saturating_add(if yields { OPEN_NS } else { nanos(lasts).max(OPEN_NS) });
         let took = self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if took && !yields { Leave::ToTry } else { Leave::Refused }
     }
@@ -75,10 +77,11 @@ impl Breaker {
         self.heard.fetch_max(told.number, Ordering::Relaxed) < told.number
     }
 
-    /// An operation ended. Operations refused by the breaker are not reported. Returns what other nodes should know.
-    /// `jitter`, from 0 to 1, sets nodes apart.
+    /// An operation that had this leave ended. Operations refused by the breaker are not reported. Returns what other nodes
+    /// should know. `jitter`, from 0 to 1, sets nodes apart.
     pub(crate) fn record(
         &self,
+        leave: Leave,
         succeeded: bool,
         now: Nanos,
         jitter: f64,
@@ -87,6 +90,10 @@ impl Breaker {
         if succeeded {
             self.failures.store(0, Ordering::Relaxed);
             return (self.until.swap(0, Ordering::Relaxed) != 0).then_some(News::Well);
+        }
+        // Of many that were under way when it opened, each that fails tells nothing new: only who tries does.
+        if leave != Leave::ToTry && self.is_open() {
+            return None;
         }
         let told = told();
         let others_fail = told.is_some_and(|told| told.news != News::Well && told.ago < FAILING_COUNTS);
@@ -126,6 +133,8 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    const LASTS: Duration = Duration::from_millis(500);
+
     fn told(news: News, number: u64) -> impl Fn() -> Option<Told> {
         move || Some(Told { news, number, ago: Duration::from_millis(10) })
     }
@@ -136,7 +145,7 @@ mod tests {
 
     fn open(breaker: &Breaker, now: Nanos) {
         for _ in 0..FAILURES_MAX {
-            breaker.record(false, now, 0.0, nobody);
+            breaker.record(Leave::Granted, false, now, 0.0, nobody);
         }
         assert!(breaker.is_open());
     }
@@ -146,35 +155,42 @@ mod tests {
         let breaker = Breaker::default();
         let said: Vec<_> = (0..FAILURES_MAX)
             .map(|_| {
-                assert_eq!(breaker.allows(1, nobody), Leave::Granted);
-                breaker.record(false, 1, 0.0, nobody)
+                assert_eq!(breaker.allows(1, LASTS, nobody), Leave::Granted);
+                breaker.record(Leave::Granted, false, 1, 0.0, nobody)
             })
             .collect();
         assert_eq!(said, [None, None, Some(News::Failing)]);
         assert!(breaker.is_open());
-        assert_eq!(breaker.allows(OPEN_NS, nobody), Leave::Refused);
-        assert_eq!(breaker.allows(OPEN_NS + 1, nobody), Leave::ToTry, "one caller tries");
-        assert_eq!(breaker.allows(OPEN_NS + 1, nobody), Leave::Refused, "and only one");
-        assert_eq!(breaker.record(true, OPEN_NS + 2, 0.0, nobody), Some(News::Well));
-        assert_eq!(breaker.allows(OPEN_NS + 2, nobody), Leave::Granted);
-        assert_eq!(breaker.record(true, OPEN_NS + 3, 0.0, nobody), None, "said once");
+        assert_eq!(breaker.allows(OPEN_NS, LASTS, nobody), Leave::Refused);
+        assert_eq!(breaker.allows(OPEN_NS + 1, LASTS, nobody), Leave::ToTry, "one caller tries");
+        assert_eq!(breaker.allows(OPEN_NS + 1, LASTS, nobody), Leave::Refused, "and only one");
+        assert_eq!(breaker.record(Leave::Granted, true, OPEN_NS + 2, 0.0, nobody), Some(News::Well));
+        assert_eq!(breaker.allows(OPEN_NS + 2, LASTS, nobody), Leave::Granted);
+        assert_eq!(breaker.record(Leave::Granted, true, OPEN_NS + 3, 0.0, nobody), None, "said once");
     }
 
     #[test]
     fn a_success_in_between_starts_the_count_anew() {
         let breaker = Breaker::default();
         for _ in 0..10 {
-            breaker.record(false, 1, 0.0, nobody);
-            breaker.record(true, 1, 0.0, nobody);
+            breaker.record(Leave::Granted, false, 1, 0.0, nobody);
+            breaker.record(Leave::Granted, true, 1, 0.0, nobody);
         }
-        assert_eq!(breaker.allows(1, nobody), Leave::Granted);
+        assert_eq!(breaker.allows(1, LASTS, nobody), Leave::Granted);
     }
 
     #[test]
     fn where_others_fail_one_failure_is_enough_and_none_is_not() {
         let breaker = Breaker::default();
-        assert_eq!(breaker.allows(1, told(News::Failing, 1)), Leave::Granted, "it works for this node");
-        assert_eq!(breaker.record(false, 1, 0.0, told(News::Failing, 1)), Some(News::Failing));
+        assert_eq!(
+            breaker.allows(1, LASTS, told(News::Failing, 1)),
+            Leave::Granted,
+            "it works for this node"
+        );
+        assert_eq!(
+            breaker.record(Leave::Granted, false, 1, 0.0, told(News::Failing, 1)),
+            Some(News::Failing)
+        );
         assert!(breaker.is_open());
     }
 
@@ -182,7 +198,7 @@ mod tests {
     fn what_was_said_long_ago_does_not_count() {
         let breaker = Breaker::default();
         let long_ago = || Some(Told { news: News::Failing, number: 1, ago: FAILING_COUNTS });
-        assert_eq!(breaker.record(false, 1, 0.0, long_ago), None);
+        assert_eq!(breaker.record(Leave::Granted, false, 1, 0.0, long_ago), None);
         assert!(!breaker.is_open());
     }
 
@@ -191,32 +207,78 @@ mod tests {
         let breaker = Breaker::default();
         open(&breaker, 1);
         let due = OPEN_NS + 1;
-        assert_eq!(breaker.allows(due, told(News::Trying, 5)), Leave::Refused);
-        assert_eq!(breaker.allows(due + OPEN_NS - 1, told(News::Trying, 6)), Leave::Refused, "a pause later");
-        assert_eq!(breaker.allows(due + OPEN_NS, told(News::Trying, 6)), Leave::ToTry, "and no longer");
+        assert_eq!(breaker.allows(due, LASTS, told(News::Trying, 5)), Leave::Refused);
+        assert_eq!(
+            breaker.allows(due + OPEN_NS - 1, LASTS, told(News::Trying, 6)),
+            Leave::Refused,
+            "a pause later"
+        );
+        assert_eq!(
+            breaker.allows(due + OPEN_NS, LASTS, told(News::Trying, 6)),
+            Leave::ToTry,
+            "and no longer"
+        );
     }
 
     #[test]
     fn where_it_works_again_one_caller_tries_at_once() {
         let breaker = Breaker::default();
         open(&breaker, 1);
-        assert_eq!(breaker.allows(2, told(News::Well, 7)), Leave::ToTry);
-        assert_eq!(breaker.allows(2, told(News::Well, 7)), Leave::Refused, "one caller for one message");
-        breaker.record(false, 3, 0.0, told(News::Well, 8));
-        assert_eq!(breaker.allows(4, told(News::Well, 8)), Leave::Refused, "said before the last failure");
-        assert_eq!(breaker.allows(4, told(News::Well, 9)), Leave::ToTry);
+        assert_eq!(breaker.allows(2, LASTS, told(News::Well, 7)), Leave::ToTry);
+        assert_eq!(
+            breaker.allows(2, LASTS, told(News::Well, 7)),
+            Leave::Refused,
+            "one caller for one message"
+        );
+        breaker.record(Leave::ToTry, false, 3, 0.0, told(News::Well, 8));
+        assert_eq!(
+            breaker.allows(4, LASTS, told(News::Well, 8)),
+            Leave::Refused,
+            "said before the last failure"
+        );
+        assert_eq!(breaker.allows(4, LASTS, told(News::Well, 9)), Leave::ToTry);
+    }
+
+    /// A store that stalls fails all that is under way at once: each of sixty-four doubled the pause, up to its most.
+    #[test]
+    fn what_was_under_way_when_it_opened_neither_lengthens_the_pause_nor_is_news() {
+        let breaker = Breaker::default();
+        let said = (0..64).filter_map(|_| breaker.record(Leave::Granted, false, 1, 0.0, nobody)).count();
+        assert_eq!(said, 1);
+        assert_eq!(breaker.allows(OPEN_NS + 1, LASTS, nobody), Leave::ToTry);
+        assert_eq!(breaker.record(Leave::ToTry, false, OPEN_NS + 2, 0.0, nobody), Some(News::Failing));
+        assert_eq!(breaker.allows(OPEN_NS + 2 + 2 * OPEN_NS - 1, LASTS, nobody), Leave::Refused, "doubled");
+        assert_eq!(breaker.allows(OPEN_NS + 2 + 2 * OPEN_NS, LASTS, nobody), Leave::ToTry);
+    }
+
+    #[test]
+    fn the_next_tries_only_when_the_time_of_the_one_before_is_over() {
+        let breaker = Breaker::default();
+        open(&breaker, 1);
+        let (due, lasts) = (OPEN_NS + 1, nanos(LASTS));
+        assert_eq!(breaker.allows(due, LASTS, nobody), Leave::ToTry);
+        assert_eq!(
+            breaker.allows(due + lasts - 1, LASTS, nobody),
+            Leave::Refused,
+            "it has until then to answer"
+        );
+        assert_eq!(
+            breaker.allows(due + lasts, LASTS, nobody),
+            Leave::ToTry,
+            "it was given up, and says nothing"
+        );
     }
 
     #[test]
     fn nodes_try_at_different_times() {
         let (early, late) = (Breaker::default(), Breaker::default());
         for _ in 0..FAILURES_MAX {
-            early.record(false, 0, 1.0, nobody);
-            late.record(false, 0, 0.0, nobody);
+            early.record(Leave::Granted, false, 0, 1.0, nobody);
+            late.record(Leave::Granted, false, 0, 0.0, nobody);
         }
         let between = OPEN_NS * 7 / 8;
         assert_eq!(
-            (early.allows(between, nobody), late.allows(between, nobody)),
+            (early.allows(between, LASTS, nobody), late.allows(between, LASTS, nobody)),
             (Leave::ToTry, Leave::Refused)
         );
     }

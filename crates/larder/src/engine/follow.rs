@@ -115,7 +115,10 @@ impl Engine {
                 Ok(head) => {
                     self.note_birth();
                     let t0 = if seeded_bug!("lease_from_reply") { self.time.now() } else { t0 };
-                    self.fences.lease().extend(t0);
+                    // A node that is closing has said, or is about to say, that it is gone.
+                    if !self.stop.is_cancelled() {
+                        self.fences.lease().extend(t0);
+                    }
                     return Ok(head);
                 }
                 Err(error) if error.is_diverged() || error.is_compacted() => {

@@ -218,9 +218,11 @@ impl Engine {
         if let Some(backplane) = &self.backplane {
             backplane.close().await;
         }
+        // Once it is said that this node is gone nobody waits for it: it must have nothing left to serve, and no lease.
+        self.fences.lease().revoke();
+        self.memory.clear();
         self.be_gone().await;
         self.journal.close().await;
-        self.memory.clear();
         unrecorded
     }
 
@@ -268,5 +270,9 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.stop.cancel();
+        let unrecorded = if self.tasks.is_closed() { 0 } else { self.queue.len() };
+        if unrecorded > 0 {
+            tracing::error!(namespace = %self.namespace, unrecorded, "gone, not closed, with invalidations that no journal has");
+        }
     }
 }

@@ -178,7 +178,11 @@ impl Tier {
                 self.store.tell(of, news);
             }
         };
-        let leave = if breaker.is_open() { breaker.allows(engine.time.now(), told) } else { Leave::Granted };
+        let leave = if breaker.is_open() {
+            breaker.allows(engine.time.now(), deadline, told)
+        } else {
+            Leave::Granted
+        };
         if leave == Leave::Refused {
             self.stats.add(StoreCount::ShortCircuited, 1);
             return Err(StoreError::refused(format!("{} is left alone after failing", self.name())));
@@ -197,7 +201,7 @@ impl Tier {
         let is_well = result.as_ref().map_or_else(StoreError::is_refused, |_| true);
         if !is_well || !breaker.is_clear() {
             let jitter = if is_well { 0.0 } else { engine.random() };
-            if let Some(news) = breaker.record(is_well, engine.time.now(), jitter, told) {
+            if let Some(news) = breaker.record(leave, is_well, engine.time.now(), jitter, told) {
                 tell(news);
             }
         }

@@ -96,12 +96,6 @@ impl Redis {
         self.inner.servers.send(cmd, Lane::Ordinary, self.by(Lane::Ordinary)).await
     }
 
-    /// [`Redis::ask`] over the connections for large values.
-    #[allow(dead_code)]
-    pub(crate) async fn ask_large<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, RedisError> {
-        reply::read(self.inner.servers.send(cmd, Lane::Large, self.by(Lane::Large)).await?)
-    }
-
     /// Sends commands together, to all the nodes concerned at once. Each has an answer of its own, in order.
     #[allow(dead_code)]
     pub(crate) async fn ask_each(&self, cmds: &[Cmd]) -> Vec<Result<Value, RedisError>> {
@@ -209,15 +203,27 @@ impl Redis {
     /// Says something on a channel; to nobody, if nobody listens.
     #[allow(dead_code)]
     pub(crate) async fn publish(&self, channel: &[u8], message: &[u8]) -> Result<(), RedisError> {
+        let cmd = self.publication(channel, message);
+        self.ask::<u64>(&cmd).await.map(|_| ())
+    }
+
+    /// What [`Redis::publish`] sends.
+    pub(crate) fn publication(&self, channel: &[u8], message: &[u8]) -> Cmd {
         let mut cmd = redis::cmd(self.publishing());
         cmd.arg(channel).arg(message);
-        self.ask::<u64>(&cmd).await.map(|_| ())
+        cmd
     }
 
     /// The command that publishes on channels one can [`Redis::listen`] to, for use in scripts.
     #[allow(dead_code)]
     pub(crate) fn publishing(&self) -> &'static str {
         if self.is_cluster() { "SPUBLISH" } else { "PUBLISH" }
+    }
+
+    /// Whether this failure is that of a part of a cluster, while other parts can be reached.
+    pub(crate) fn is_partly_down(&self, error: &RedisError) -> bool {
+        let is_down = error.is_unsent() || error.code() == Some("CLUSTERDOWN");
+        is_down && self.is_cluster() && self.status().connected > 0
     }
 
     pub(crate) fn is_cluster(&self) -> bool {
@@ -250,13 +256,20 @@ async fn follow(sentinels: Arc<Sentinels>, servers: Arc<Servers>, options: Arc<R
         Listener::at(Station::Sentinels(Arc::clone(&sentinels)), b"+switch-master", Arc::clone(&options));
     let about = format!("{} ", sentinels.master).into_bytes();
     loop {
-        // A gap is no reason: whoever was missed is noticed by READONLY, or by the end of the connection.
-        let Heard::Message(message) = listener.heard().await else { continue };
-        if message.starts_with(&about)
-            && let Servers::One { node, .. } = &*servers
-        {
-            tracing::info!("the Sentinels have made another server the master");
-            node.renew();
+        let heard = listener.heard().await;
+        let Servers::One { node, .. } = &*servers else { return };
+        match heard {
+            Heard::Message(message) if message.starts_with(&about) => {
+                tracing::info!("the Sentinels have made another server the master");
+                node.renew();
+            }
+            Heard::Message(_) => {}
+            // The announcement may have been missed; the old master answers until somebody tells it that it is none.
+            Heard::Gap => {
+                if let Ok(master) = sentinels.find_master(&options).await {
+                    node.lead_to(&master);
+                }
+            }
         }
     }
 }

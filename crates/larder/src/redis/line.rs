@@ -84,6 +84,7 @@ enum Phase {
 
 /// One connection while it lasts.
 pub(super) struct Wire {
+    address: Address,
     connection: MultiplexedConnection,
     end: Arc<Notify>,
 }
@@ -199,6 +200,15 @@ impl Line {
         }
     }
 
+    /// Makes the connection anew if it leads elsewhere.
+    pub(super) fn lead_to(&self, address: &Address) {
+        if let Some(wire) = &*self.shared.wire.load()
+            && wire.address != *address
+        {
+            wire.condemn();
+        }
+    }
+
     pub(super) fn is_up(&self) -> bool {
         self.shared.wire.load().is_some()
     }
@@ -233,7 +243,8 @@ async fn tend(shared: Arc<Shared>, aim: Aim, options: Arc<RedisOptions>) {
     let mut backoff = Backoff::default();
     loop {
         match connect(&aim, &options).await {
-            Ok((address, wire)) => {
+            Ok(wire) => {
+                let address = &wire.address;
                 let began = Instant::now();
                 let again = shared.made.fetch_add(1, Ordering::Relaxed) > 0;
                 tracing::debug!(%address, again, "connected to Redis");
@@ -258,7 +269,7 @@ async fn tend(shared: Arc<Shared>, aim: Aim, options: Arc<RedisOptions>) {
     }
 }
 
-async fn connect(aim: &Aim, options: &RedisOptions) -> Result<(Address, Arc<Wire>), RedisError> {
+async fn connect(aim: &Aim, options: &RedisOptions) -> Result<Arc<Wire>, RedisError> {
     let address = aim.find(options).await?;
     let end = Arc::new(Notify::new());
     let on_end = Arc::clone(&end);
@@ -271,7 +282,7 @@ async fn connect(aim: &Aim, options: &RedisOptions) -> Result<(Address, Arc<Wire
     if let Aim::Master(sentinels) = aim {
         sentinels.check_master(&mut connection, &address, options).await?;
     }
-    Ok((address, Arc::new(Wire { connection, end })))
+    Ok(Arc::new(Wire { address, connection, end }))
 }
 
 /// Waits until the connection is over, and says why.
@@ -282,7 +293,7 @@ async fn outlive(wire: &Wire, shared: &Shared, options: &RedisOptions) -> &'stat
             () = shared.suspicion.notified() => {}
             () = tokio::time::sleep(BEAT) => {}
         }
-        if !is_alive(&mut wire.connection.clone(), &wire.end, options.deadline).await {
+        if !is_alive(&mut wire.connection.clone(), &wire.end, options.silence()).await {
             return "silent";
         }
     }

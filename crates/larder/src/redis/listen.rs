@@ -198,7 +198,7 @@ async fn listen(
             () = end.notified() => return Err(RedisError::unsent(format!("{address}: the subscription ended"))),
             () = tokio::time::sleep(BEAT) => {}
         }
-        if !is_alive(&mut connection, &end, options.deadline).await {
+        if !is_alive(&mut connection, &end, options.silence()).await {
             return Err(RedisError::unsent(format!("{address}: silent")));
         }
     }

@@ -6,6 +6,7 @@
 use super::counter::ms;
 use super::error::RedisError;
 use super::handle::Redis;
+use super::names::tagged;
 use super::script::Script;
 use std::fmt;
 use std::sync::LazyLock;
@@ -60,7 +61,7 @@ impl Redis {
         let holder = format!("{:016x}{:016x}", random()?, random()?);
         // Dropped on the way out, it gives back what may have been taken.
         let mut lock = Lock { redis: self.clone(), name: name.to_owned(), holder, fence: 0, held: true };
-        let keys = [lock.key(), [b"larder:n:{", name.as_bytes(), b"}"].concat()];
+        let keys = [lock.key(), tagged(b"larder:n:", name)];
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         let args = [lock.holder.clone(), ms(lasts), ms(REMEMBERED)];
         let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
@@ -91,8 +92,9 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// A number above those of all who held this lock before. Where the work takes effect, refuse what comes with a
-    /// smaller one than was seen already.
+    /// A number above those of all who held this lock before, as far as the server knows: after a failover that lost the
+    /// last of them, to a server whose clock is behind, it may be smaller, and its holder is refused. Where the work takes
+    /// effect, refuse what comes with a smaller one than was seen already.
     pub fn fence(&self) -> u64 {
         self.fence
     }
@@ -117,7 +119,7 @@ impl Lock {
     }
 
     fn key(&self) -> Vec<u8> {
-        [b"larder:k:{", self.name.as_bytes(), b"}"].concat()
+        tagged(b"larder:k:", &self.name)
     }
 }
 

@@ -1,18 +1,30 @@
-//! Names of keys and channels that belong to a namespace as a whole: all in one slot of a cluster.
+//! Names of keys and channels that belong together, and so to one slot of a cluster: a namespace's, a lock's.
 
-/// `{larder:booking}:head` and its like. Everything in a namespace but letters, digits, `-`, `_` and `.` is written as
-/// `%` and two digits: no brace ends the tag early, and no two namespaces share a name.
+/// `{larder:booking}:head` and its like; no two namespaces share a name.
 pub(crate) fn name_of(namespace: &str, what: &str) -> Vec<u8> {
     let mut name = b"{larder:".to_vec();
-    for byte in namespace.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => name.push(byte),
-            _ => name.extend_from_slice(format!("%{byte:02x}").as_bytes()),
-        }
-    }
+    escape(namespace, &mut name);
     name.extend_from_slice(b"}:");
     name.extend_from_slice(what.as_bytes());
     name
+}
+
+/// `larder:k:{name}` and its like: those of one name are in one slot, whatever stands before it.
+pub(super) fn tagged(before: &[u8], name: &str) -> Vec<u8> {
+    let mut tagged = [before, b"{"].concat();
+    escape(name, &mut tagged);
+    tagged.push(b'}');
+    tagged
+}
+
+/// Everything but letters, digits, `-`, `_` and `.` is written as `%` and two digits: no brace ends the tag early.
+fn escape(text: &str, into: &mut Vec<u8>) {
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => into.push(byte),
+            _ => into.extend_from_slice(format!("%{byte:02x}").as_bytes()),
+        }
+    }
 }
 
 #[cfg(test)]

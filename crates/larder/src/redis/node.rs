@@ -56,6 +56,11 @@ impl Node {
         self.lines().for_each(Line::renew);
     }
 
+    /// Makes every connection anew that leads elsewhere.
+    pub(super) fn lead_to(&self, address: &Address) {
+        self.lines().for_each(|line| line.lead_to(address));
+    }
+
     pub(super) fn is_up(&self) -> bool {
         self.ordinary.is_up()
     }

@@ -76,6 +76,12 @@ impl RedisOptions {
         self.deadline.saturating_mul(LARGE)
     }
 
+    /// How long a connection may give no sign of life. Not as short as a deadline may be: a server that is busy for a moment
+    /// is late with one answer, and with its connection all that is under way on it would be lost.
+    pub(super) fn silence(&self) -> Duration {
+        self.deadline.max(Duration::from_millis(500))
+    }
+
     /// How long a connection may take to be made: resolved, opened, and greeted.
     pub(super) fn connect_deadline(&self) -> Duration {
         self.deadline.clamp(Duration::from_secs(1), Duration::from_secs(5))

@@ -17,7 +17,7 @@ if earned < now then earned = now end
 local next = earned + each * take
 local wait = next - each * burst - now
 if wait > 0 then return {0, string.format('%.0f', math.ceil(wait))} end
-redis.call('SET', KEYS[1], string.format('%.0f', next), 'PX', math.ceil((next - now) / 1000))
+redis.call('SET', KEYS[1], string.format('%.0f', next), 'PX', math.max(1, math.ceil((next - now) / 1000)))
 return {1, string.format('%.0f', math.floor((0 - wait) / each))}",
     )
 });

@@ -26,6 +26,7 @@ struct Faults {
     deaf: AtomicBool,
     reads_gate: Gate,
     appends_gate: Gate,
+    attendance_gate: Gate,
     histories: AtomicU64,
     reads: AtomicU64,
     appends: AtomicU64,
@@ -57,6 +58,7 @@ impl<J: Journal> FakeJournal<J> {
             deaf: AtomicBool::new(false),
             reads_gate: Gate::open(),
             appends_gate: Gate::open(),
+            attendance_gate: Gate::open(),
             histories: AtomicU64::new(0),
             reads: AtomicU64::new(0),
             appends: AtomicU64::new(0),
@@ -108,6 +110,11 @@ impl<J: Journal> FakeJournal<J> {
     /// `record`, `append` and `roll` wait, before they take effect, until the hold is dropped.
     pub fn hold_appends(&self) -> Hold {
         self.faults.appends_gate.hold()
+    }
+
+    /// `attend` takes effect, and answers when the hold is dropped.
+    pub fn hold_attendance(&self) -> Hold {
+        self.faults.attendance_gate.hold()
     }
 
     /// How often it was called.
@@ -219,7 +226,9 @@ impl<J: Journal> Journal for FakeJournal<J> {
     ) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(async move {
             self.faults.reachable()?;
-            self.inner.attend(namespace, node, applied, lasts).await
+            let attended = self.inner.attend(namespace, node, applied, lasts).await;
+            self.faults.attendance_gate.pass().await;
+            attended
         })
     }
 

@@ -82,6 +82,13 @@ impl Regions {
             SecondTier::Redis(url) => {
                 let redis = Redis::connect(url).await;
                 let redis = redis.map_err(|error| ServiceError::Cache(error.to_string()))?;
+                let status = redis.status();
+                if status.connected == 0 {
+                    let why = status.fault.unwrap_or_else(|| "not connected yet".to_owned());
+                    console::message(&format!(
+                        "the second tier cannot be reached, and is tried again and again: {why}"
+                    ));
+                }
                 builder.store(RedisStore::new(redis.clone())).backplane(RedisBackplane::on(&redis))
             }
         };

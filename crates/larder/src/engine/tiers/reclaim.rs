@@ -43,11 +43,15 @@ impl Engine {
     }
 
     /// Whether a record of the history followed has named this entry since it was born. What is not of this namespace, or of
-    /// another history, is left to its lifetime: another node may know better.
+    /// another history, or was fenced with everything else by this node alone (its clock was wrong, somebody came with a
+    /// token that nobody knows), is left to its lifetime: to other nodes it may be as good as new.
     fn is_dead(&self, namespace: &[u8], key: &[u8], head: &[u8]) -> bool {
         let Ok((named, head)) = Envelope::peek(head, &Limits::default()) else { return false };
         let Some(Ok(path)) = key.strip_prefix(namespace).map(Path::from_encoded) else { return false };
         let Some(birth) = self.fences.locate(head.stamp).filter(|_| named == key) else { return false };
+        if self.fences.is_stale_here_alone(birth) {
+            return false;
+        }
         let dependencies = self.fences.dependencies(&path, &head.tags, &head.also);
         self.fences.check(birth, &dependencies, &AtomicU64::new(0), || path) == Verdict::Invalidated
     }

@@ -3,6 +3,7 @@
 //! Whoever waits leaves a mark on it, so that its end is published only when somebody is to hear of it. Servers may lose
 //! all of this; it costs loads. Knows nothing of entries.
 
+use super::failed;
 use super::layout::name;
 use crate::redis::{Heard, Redis, RedisError, Script};
 use larder_core::port::{BoxFuture, Claim, Claimed, Holder, Left, StoreError};
@@ -83,7 +84,10 @@ impl Flights {
             (name(FLIGHT, &claim.key), args)
         });
         let answers = self.redis.run_each(&self.claim, calls.collect()).await;
-        answers.into_iter().map(|answer| claimed(answer.map_err(failed)?)).collect()
+        answers
+            .into_iter()
+            .map(|answer| claimed(answer.map_err(|error| failed(&self.redis, error))?))
+            .collect()
     }
 
     pub(super) async fn leave(
@@ -102,13 +106,17 @@ impl Flights {
             (name(FLIGHT, key), args)
         });
         let answers = self.redis.run_each(&self.leave, calls.collect()).await;
-        for (answer, (key, _)) in answers.into_iter().zip(flights) {
-            if matches!(answer.map_err(failed)?, Value::Int(waiting) if waiting > 0) {
-                // A command of its own: on a cluster the channel lives elsewhere.
-                self.redis.publish(CHANNEL, &message(key)).await.map_err(failed)?;
-            }
+        let awaited = answers.iter().zip(flights).filter_map(|(answer, (key, _))| match answer {
+            Ok(Value::Int(waiting)) if *waiting > 0 => Some(message(key)),
+            _ => None,
+        });
+        // Commands of their own: on a cluster the channel lives elsewhere. Whoever waits is told whatever became of others.
+        let told = awaited.map(|message| self.redis.publication(CHANNEL, &message));
+        let told = self.redis.ask_each(&told.collect::<Vec<_>>()).await;
+        match answers.into_iter().chain(told).find_map(Result::err) {
+            Some(error) => Err(failed(&self.redis, error)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn watch(&self, key: &[u8]) -> BoxFuture<'static, ()> {
@@ -215,7 +223,10 @@ fn stamp_bytes(stamp: Stamp) -> [u8; STAMP_BYTES] {
 
 /// What the script answered.
 fn claimed(answer: Value) -> Result<Claimed, StoreError> {
-    let unreadable = || failed(RedisError::unintelligible("a flight, or nothing"));
+    let unreadable = || {
+        let error = RedisError::unintelligible("a flight, or nothing");
+        StoreError::new(error.to_string(), error)
+    };
     let parts = match answer {
         Value::Nil => return Ok(Claimed::Leads),
         Value::Array(parts) => parts,
@@ -240,10 +251,6 @@ fn read(known: &[u8], left: Duration) -> Option<Claimed> {
         EMPTY => Some(Claimed::Alone),
         _ => None,
     }
-}
-
-fn failed(error: RedisError) -> StoreError {
-    StoreError::new(error.to_string(), error)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The store as its users hold it: the port, on a [`Redis`].
 
+use super::failed;
 use super::flights::Flights;
 use super::gossip::Gossip;
 use super::layout::{ENTRY, Found, LARGE, LARGE_BYTES, get, is_large, name, put, unlink};
@@ -118,13 +119,14 @@ impl RedisStore {
             }
         }
         match error {
-            Some(error) if !answered => Err(failed(error)),
+            Some(error) if !answered => Err(failed(&self.redis, error)),
             _ => Ok(found),
         }
     }
 
     async fn read_one(&self, key: &[u8]) -> Result<Found, StoreError> {
-        let answer = self.redis.answer(&get(&[name(ENTRY, key)])).await.map_err(failed)?;
+        let answer = self.redis.answer(&get(&[name(ENTRY, key)])).await;
+        let answer = answer.map_err(|error| failed(&self.redis, error))?;
         Ok(Found::of(answer).unwrap_or(Found::Nothing))
     }
 
@@ -139,7 +141,7 @@ impl RedisStore {
         let mut large = self.redis.ask_each_large(&cmds).await.into_iter();
         let entries = found.into_iter().map(|found| match found {
             Found::Elsewhere => {
-                let half = large.next().transpose().map_err(failed)?;
+                let half = large.next().transpose().map_err(|error| failed(&self.redis, error))?;
                 Ok(half.and_then(Found::of).and_then(Found::into_entry))
             }
             found => Ok(found.into_entry()),
@@ -158,6 +160,12 @@ impl RedisStore {
         })
     }
 
+    /// The first failure, if there is one.
+    fn all(&self, answers: Vec<Result<Value, RedisError>>) -> Result<(), StoreError> {
+        let failure = answers.into_iter().find_map(Result::err);
+        failure.map_or(Ok(()), |error| Err(failed(&self.redis, error)))
+    }
+
     async fn write(&self, entries: Vec<Stored>) -> Result<(), StoreError> {
         let bytes: usize = entries.iter().map(|entry| entry.key.len() + entry.bytes.len()).sum();
         let _room = self.take_room(bytes)?;
@@ -171,13 +179,13 @@ impl RedisStore {
             large.extend(put.large);
             cmds.push(put.entry);
         }
-        all(match (&cmds[..], together) {
+        self.all(match (&cmds[..], together) {
             ([cmd], false) => vec![self.redis.answer(cmd).await],
             (_, false) => self.redis.ask_each(&cmds).await,
             (_, true) => self.redis.ask_each_large(&cmds).await,
         })?;
         // After what points to them: a large half that nothing points to is freed in the background.
-        if large.is_empty() { Ok(()) } else { all(self.redis.ask_each_large(&large).await) }
+        if large.is_empty() { Ok(()) } else { self.all(self.redis.ask_each_large(&large).await) }
     }
 }
 
@@ -212,7 +220,7 @@ impl Store for RedisStore {
             self.open()?;
             let names = keys.iter().flat_map(|key| [name(ENTRY, key), name(LARGE, key)]).collect();
             let cmds: Vec<Cmd> = self.groups(names).into_iter().map(|(_, names)| unlink(names)).collect();
-            all(self.redis.ask_each(&cmds).await)
+            self.all(self.redis.ask_each(&cmds).await)
         })
     }
 
@@ -220,6 +228,7 @@ impl Store for RedisStore {
     fn usage(&self) -> BoxFuture<'_, Result<(u64, u64), StoreError>> {
         Box::pin(async move {
             self.open()?;
+            let failed = |error| failed(&self.redis, error);
             let keys: Vec<u64> = self.redis.ask_all(&redis::cmd("DBSIZE")).await.map_err(failed)?;
             let infos: Vec<String> =
                 self.redis.ask_all(redis::cmd("INFO").arg("memory")).await.map_err(failed)?;
@@ -297,18 +306,13 @@ impl Browse for RedisStore {
     ) -> BoxFuture<'a, Result<Option<Leaf>, StoreError>> {
         Box::pin(async move {
             self.open()?;
-            self.leaf(prefix, from, limit).await.map_err(failed)
+            self.leaf(prefix, from, limit).await.map_err(|error| failed(&self.redis, error))
         })
     }
 
     fn rest(&self) -> Duration {
         self.reclaim_every
     }
-}
-
-/// The first failure, if there is one.
-fn all(answers: Vec<Result<Value, RedisError>>) -> Result<(), StoreError> {
-    answers.into_iter().try_for_each(|answer| answer.map(|_| ())).map_err(failed)
 }
 
 /// The last entry of each key: large ones travel apart, and might otherwise arrive in another order.
@@ -326,10 +330,6 @@ fn last_of_each(entries: Vec<Stored>) -> Vec<Stored> {
 /// `used_memory_dataset`, out of `INFO memory`.
 fn dataset_bytes(info: &str) -> Option<u64> {
     info.lines().find_map(|line| line.strip_prefix("used_memory_dataset:"))?.trim().parse().ok()
-}
-
-fn failed(error: RedisError) -> StoreError {
-    StoreError::new(error.to_string(), error)
 }
 
 fn wall_ms() -> u64 {

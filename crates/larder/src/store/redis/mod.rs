@@ -10,3 +10,13 @@ mod handle;
 mod layout;
 
 pub use handle::RedisStore;
+
+use crate::redis::{Redis, RedisError};
+use larder_core::port::StoreError;
+
+/// What the store says of a failure. A part of a cluster that is down is refused: to be left alone for it would cost the other
+/// parts.
+fn failed(redis: &Redis, error: RedisError) -> StoreError {
+    let why = error.to_string();
+    if redis.is_partly_down(&error) { StoreError::refused(why) } else { StoreError::new(why, error) }
+}

@@ -5,6 +5,7 @@
 mod servers;
 
 use larder::journal::{MemoryJournal, RedisJournal, RedisJournalOptions};
+use larder::redis::RedisOptions;
 use larder::testing::journal_suite::JournalBench;
 use larder_rig::{Flavour, Server};
 use servers::{Prefixed, cluster, connected, own_word, sentinel, single};
@@ -14,10 +15,14 @@ const RECORDS_MAX: u64 = 40;
 
 /// As two processes would: each its own connections.
 fn opened_twice(url: &str) -> JournalBench {
+    opened_twice_with(RedisOptions::parse(url).unwrap())
+}
+
+fn opened_twice_with(redis: RedisOptions) -> JournalBench {
     let word: Arc<str> = own_word().into();
     let open = || {
         let options = RedisJournalOptions::default().records_max(RECORDS_MAX);
-        let journal = RedisJournal::with(&connected(url), options);
+        let journal = RedisJournal::with(&connected(redis.clone()), options);
         Arc::new(Prefixed(Arc::new(journal), word.clone()))
     };
     JournalBench { a: open(), b: open(), records_max: RECORDS_MAX, keep: Box::new(()) }
@@ -58,14 +63,20 @@ fn behind_sentinels() -> JournalBench {
 const RIGHTS: &str = "on >pw ~{larder:* &{larder:* -@all +ping +eval +evalsha +hget +hset +hlen +hexists +hdel +hgetall \
                       +hstrlen +xadd +xrange +xtrim +unlink +exists +publish +subscribe +time +pexpire +info";
 
+/// Over TLS.
 fn with_the_least_rights() -> JournalBench {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
-        let newest = Flavour::installed().pop()?;
-        Some(Server::configure(newest).user("larder", RIGHTS).start().expect("a server"))
+        // Of those there are, the one that is built with TLS.
+        let flavour = Flavour::installed().into_iter().find(|flavour| *flavour == Flavour::Redis7)?;
+        Some(Server::configure(flavour).tls().user("larder", RIGHTS).start().expect("a server"))
     });
-    let url = |server: &Server| format!("redis://larder:pw@127.0.0.1:{}", server.port());
-    server.as_ref().map_or_else(without, |server| opened_twice(&url(server)))
+    let options = |server: &Server| {
+        let url = server.tls_url().unwrap().replacen("://", "://larder:pw@", 1);
+        let roots = std::fs::read(server.authority().unwrap()).unwrap();
+        RedisOptions::parse(&url).unwrap().root_certificates(roots)
+    };
+    server.as_ref().map_or_else(without, |server| opened_twice_with(options(server)))
 }
 
 /// As two caches of one process may: clones of one handle.
@@ -73,7 +84,7 @@ fn cloned() -> JournalBench {
     let Some(server) = Flavour::installed().first().copied().and_then(single) else { return without() };
     let word: Arc<str> = own_word().into();
     let options = RedisJournalOptions::default().records_max(RECORDS_MAX);
-    let journal = RedisJournal::with(&connected(&server.url()), options);
+    let journal = RedisJournal::with(&connected(RedisOptions::parse(&server.url()).unwrap()), options);
     let open = |journal| Arc::new(Prefixed(Arc::new(journal), word.clone()));
     JournalBench { a: open(journal.clone()), b: open(journal), records_max: RECORDS_MAX, keep: Box::new(()) }
 }
@@ -93,7 +104,7 @@ mod on_a_cluster {
 mod on_a_master_behind_sentinels {
     larder::journal_suite!(super::behind_sentinels);
 }
-mod with_rights {
+mod with_rights_over_tls {
     larder::journal_suite!(super::with_the_least_rights);
 }
 mod on_clones {

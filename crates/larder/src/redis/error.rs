@@ -86,6 +86,10 @@ impl RedisError {
 
     /// An error reply to a script, which may have written before it failed, unless it never began.
     pub(super) fn after_script(self) -> Self {
+        if self.message.contains("Error compiling script") {
+            let message = "the server is too old for the script: expected Redis 7 or later, or Valkey";
+            return RedisError { message: message.into(), ..self };
+        }
         let clean =
             |code| BEFORE_WRITING.contains(&code) || (!self.inside && BEFORE_BEGINNING.contains(&code));
         let began = self.kind == Kind::Refused && !self.code().is_some_and(clean);
@@ -184,6 +188,9 @@ mod tests {
         assert!(reply(&format!("-NOPERM no {inside}")).after_script().is_indeterminate());
         assert!(reply("-ERR value is not an integer\r\n").is_refused());
         assert!(reply("-ERR value is not an integer\r\n").after_script().is_indeterminate());
+        let old = "-ERR Error compiling script (new function): user_script:1: unexpected symbol near '#'\r\n";
+        let old = reply(old).after_script();
+        assert!(old.is_refused() && old.to_string().contains("Redis 7"), "{old}");
         assert!(RedisError::unsent("no connection").after_script().is_unsent());
     }
 

@@ -42,8 +42,8 @@ pub async fn patient(url: &str, deadline: Duration) -> Redis {
 }
 
 /// The same, from a function that is not async inside of a test that is.
-pub fn connected(url: &str) -> Redis {
-    let connecting = patient(url, PATIENCE);
+pub fn connected(options: RedisOptions) -> Redis {
+    let connecting = Redis::connect_with(options.deadline(PATIENCE));
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(connecting))
 }
 

@@ -34,7 +34,12 @@ local total = tonumber(sub(head, 98, 113)) + 49 + #body
 local totalled = format('%016.0f', total)
 local record = nonce .. sub(head, 50, 65) .. totalled .. (is_large and 'L' or 'S' .. body)
 local added = redis.pcall('XADD', KEYS[2], at .. '-0', 'r', record)
-if type(added) == 'table' then return 'meddled' end
+if type(added) == 'table' then
+  -- The log has more than the head knows of, or is something else. Whatever else went wrong is said as it is.
+  local why = added.err or ''
+  local is_meddled = string.find(why, 'equal or smaller', 1, true) or string.find(why, 'WRONGTYPE', 1, true)
+  return is_meddled and 'meddled' or added
+end
 if is_large then call('HSET', KEYS[3], format('%.0f', position), body) end
 if opens then
   call('HSET', KEYS[1], field, kept)
@@ -60,7 +65,7 @@ if position % 64 == 0 or is_large then
     if row then
       call('XTRIM', KEYS[2], 'MINID', '=', format('%.0f', oldest + drop + 1))
       start, before = format('%016.0f', oldest + drop) .. sub(row[2][2], 1, 16), sub(row[2][2], 33, 48)
-      if call('EXISTS', KEYS[3]) == 1 then
+      if call('HLEN', KEYS[3]) > 1 then
         local places = {}
         for i = 1, drop do places[i] = format('%.0f', oldest + i) end
         call('HDEL', KEYS[3], unpack(places))
@@ -68,6 +73,7 @@ if position % 64 == 0 or is_large then
     else
       -- Records are missing. Nobody can read through the hole: reading begins anew here.
       call('UNLINK', KEYS[2], KEYS[3])
+      call('HSET', KEYS[3], '-', '')
       start, before = at .. nonce, totalled
     end
   end

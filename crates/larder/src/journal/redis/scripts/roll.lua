@@ -11,6 +11,7 @@ if sub(head, 1, 1) ~= '1' then return 'form' end
 if sub(head, 2, 33) == ARGV[1] then
   local position = sub(head, 34, 49)
   redis.call('UNLINK', KEYS[2], KEYS[3])
+  redis.call('HSET', KEYS[3], '-', '')
   redis.call('HSET', KEYS[1], 'head', '1' .. ARGV[2] .. position .. ARGV[3] .. position .. ARGV[3] .. string.rep('0', 32))
   redis.pcall(ARGV[4], ARGV[5], '')
 end

@@ -7,7 +7,7 @@ use larder_core::Link;
 use larder_core::port::JournalError;
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 const IDLE: u8 = 0;
 const UNDER_WAY: u8 = 1;
@@ -15,23 +15,19 @@ const ONE_MORE: u8 = 2;
 
 /// At most one hint is under way; what happens meanwhile is hinted at by one more.
 #[derive(Default)]
-pub(super) struct Hinting {
-    state: AtomicU8,
-    /// The position that was last hinted at because the application asked for what it had committed.
-    synced: AtomicU64,
-}
+pub(super) struct Hinting(AtomicU8);
 
 impl Hinting {
     /// Whether the caller has to hint.
     pub(super) fn begin(&self) -> bool {
         let next = |state| Some(if state == IDLE { UNDER_WAY } else { ONE_MORE });
-        self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next) == Ok(IDLE)
+        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next) == Ok(IDLE)
     }
 
     /// Whether there is one more to give.
     pub(super) fn goes_on(&self) -> bool {
         let next = |state| Some(if state == ONE_MORE { UNDER_WAY } else { IDLE });
-        self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next) == Ok(ONE_MORE)
+        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next) == Ok(ONE_MORE)
     }
 }
 
@@ -44,7 +40,7 @@ impl Engine {
     pub(crate) async fn sync(&self) -> Result<Link, JournalError> {
         let head = self.catch_up().await?;
         // Not whether this node knew it before: its follower may have been quicker than whoever asks.
-        if self.hinting.synced.swap(head.position, Ordering::Relaxed) != head.position {
+        if self.synced.swap(head.position, Ordering::Relaxed) != head.position {
             self.hint_others();
         }
         Ok(head)

@@ -71,6 +71,8 @@ pub(crate) struct Engine {
     backplane: Option<Arc<dyn Backplane>>,
     /// Whether a hint to other nodes is under way, and whether one more is due after it.
     hinting: Arc<Hinting>,
+    /// The position last hinted at because the application asked for what it had committed.
+    synced: AtomicU64,
     flights: Flights,
     turn: tokio::sync::Mutex<()>,
     following: Following,
@@ -117,6 +119,7 @@ impl Engine {
             journal: parts.journal,
             backplane: parts.backplane,
             hinting: Arc::default(),
+            synced: AtomicU64::new(0),
             flights: Flights::default(),
             turn: tokio::sync::Mutex::default(),
             following: Following::default(),

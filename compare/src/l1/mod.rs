@@ -4,6 +4,7 @@
 //! rounds over the same random order (`measure`). Only this module decides which cells there are.
 
 mod engine;
+mod floor;
 mod goals;
 mod larder;
 mod measure;
@@ -18,6 +19,7 @@ use crate::sample::text_key;
 use crate::stats::rounded;
 use crate::{Failure, Options};
 use engine::{Engine, KeyKind};
+use floor::Floor;
 use measure::Effort;
 use peers::{Foyer, Moka, QuickCache};
 use serde::Serialize;
@@ -112,7 +114,9 @@ fn peers_of<K: peers::PeerKey>(kind: KeyKind, keys: Arc<[K]>) -> Result<Vec<Box<
     Ok(vec![
         Box::new(QuickCache::filled(kind, Arc::clone(&keys))?),
         Box::new(Foyer::filled(kind, Arc::clone(&keys))),
-        Box::new(Moka::filled(kind, keys)),
+        Box::new(Moka::filled(kind, Arc::clone(&keys))),
+        Box::new(Floor::filled(kind, Arc::clone(&keys), false)?),
+        Box::new(Floor::filled(kind, keys, true)?),
     ])
 }
 

@@ -12,7 +12,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 /// As many for all that have shards; quick_cache's default of 8 here stops scaling at two threads.
-const SHARDS: usize = 64;
+pub(super) const SHARDS: usize = 64;
 
 /// What a peer needs of a key.
 pub(crate) trait PeerKey: Hash + Eq + Clone + Send + Sync + 'static {}

@@ -47,7 +47,10 @@ impl<K: PeerKey> Floor<K> {
         let cache = quick_cache::sync::Cache::with_options(options, UnitWeighter, hasher, lifecycle);
         for (index, key) in (0u64..).zip(keys.iter()) {
             let value = Value::of(index);
-            cache.insert(key.clone(), Arc::new(Entry { deadline: u64::MAX, judged: AtomicU64::new(1), value }));
+            cache.insert(
+                key.clone(),
+                Arc::new(Entry { deadline: u64::MAX, judged: AtomicU64::new(1), value }),
+            );
         }
         let clock = quanta::Clock::new();
         let confirmed = AtomicU64::new(clock.raw());

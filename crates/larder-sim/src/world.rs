@@ -8,7 +8,7 @@ use crate::oracle::Oracle;
 use crate::sched::{MS, NodeId, NodeRuntime, SECOND, Sim, Time};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Notify;
 
 /// What a node talks to.
@@ -32,7 +32,8 @@ struct Shared {
     oracle: Mutex<Oracle>,
     fired: Mutex<BTreeMap<Fault, u64>>,
     cuts: Mutex<BTreeMap<(NodeId, Service), Cut>>,
-    hints: Mutex<Vec<Arc<Notify>>>,
+    /// Those of processes that are dead are gone.
+    hints: Mutex<Vec<Weak<Notify>>>,
     trace: Option<Mutex<Vec<String>>>,
 }
 
@@ -161,7 +162,11 @@ impl World {
     /// A new listener to hints.
     pub(crate) fn listen(&self) -> Arc<Notify> {
         let hint = Arc::new(Notify::new());
-        lock(&self.0.hints).push(hint.clone());
+        let mut hints = lock(&self.0.hints);
+        // Nobody hears what is said to a process that has died: an hour of crashes would have it said a hundred times.
+        hints.retain(|hint| hint.strong_count() > 0);
+        hints.push(Arc::downgrade(&hint));
+        drop(hints);
         hint
     }
 
@@ -178,10 +183,10 @@ impl World {
             self.0.sim.spawn_world(async move {
                 let most = if late { 120 * SECOND } else { MS };
                 sim.delay(50_000, most).await;
-                hint.notify_one();
+                hint.upgrade().inspect(|hint| hint.notify_one());
                 if again {
                     sim.delay(50_000, 100 * MS).await;
-                    hint.notify_one();
+                    hint.upgrade().inspect(|hint| hint.notify_one());
                 }
             });
         }

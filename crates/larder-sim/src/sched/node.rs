@@ -2,7 +2,6 @@
 
 use super::task::TaskId;
 use super::{Sim, Time};
-use larder_core::port::BoxFuture;
 use larder_core::seeded_bug;
 
 /// A process, or rather its place: it keeps its number when it is started again.
@@ -59,120 +58,119 @@ impl Node {
 
     pub(super) fn clock(&self, now: Time) -> u64 {
         let (then, shown) = self.since;
-        let passed = now.saturating_sub(then) as i128;
-        (shown as i128 + passed + passed * i128::from(self.drift_ppm) / 1_000_000) as u64
+        let passed = now.saturating_sub(then) as i64;
+        // In two parts, so that the product fits.
+        let drifted = passed / 1_000_000 * self.drift_ppm + passed % 1_000_000 * self.drift_ppm / 1_000_000;
+        shown.wrapping_add_signed(passed + drifted)
     }
 }
 
 impl Sim {
+    fn with_node<T>(&self, node: NodeId, look: impl FnOnce(&mut Node, Time) -> T) -> T {
+        self.with(|state| look(&mut state.nodes[node.index()], state.now))
+    }
+
     /// A new node, alive, its clock showing `clock`.
     pub(crate) fn add_node(&self, clock: u64) -> NodeId {
-        let mut state = self.state();
-        let mut node = Node::new();
-        node.since = (state.now, clock);
-        state.nodes.push(node);
-        NodeId((state.nodes.len() - 1) as u32)
+        self.with(|state| {
+            let mut node = Node::new();
+            node.since = (state.now, clock);
+            state.nodes.push(node);
+            NodeId((state.nodes.len() - 1) as u32)
+        })
     }
 
     pub(crate) fn life_of(&self, node: NodeId) -> u32 {
-        self.state().nodes[node.index()].life
+        self.with_node(node, |node, _| node.life)
     }
 
-    pub(crate) fn is_alive(&self, node: NodeId) -> bool {
-        !self.state().nodes[node.index()].is_dead
+    /// Whether a node is alive, and in this life.
+    pub(crate) fn lives(&self, node: NodeId, life: u32) -> bool {
+        self.with_node(node, |node, _| !node.is_dead && node.life == life)
     }
 
     pub(crate) fn is_running(&self, node: NodeId) -> bool {
-        let state = self.state();
-        let node = &state.nodes[node.index()];
-        !node.is_dead && !node.is_paused
+        self.with_node(node, |node, _| !node.is_dead && !node.is_paused)
     }
 
     /// Stops a node's tasks where they stand.
     pub(crate) fn pause(&self, node: NodeId) {
-        let mut state = self.state();
-        let now = state.now;
-        let node = &mut state.nodes[node.index()];
-        node.is_paused = true;
-        node.paused_at = now;
+        self.with_node(node, |node, now| {
+            node.is_paused = true;
+            node.paused_at = now;
+        });
     }
 
     pub(crate) fn resume(&self, node: NodeId) {
-        let mut state = self.state();
-        let now = state.now;
-        let node = &mut state.nodes[node.index()];
-        if node.is_paused && seeded_bug!("clock_stops_in_suspend") {
-            node.since.1 = node.since.1.saturating_sub(now - node.paused_at);
-        }
-        node.is_paused = false;
-        let mut parked = std::mem::take(&mut node.parked);
-        state.ready.append(&mut parked);
+        let mut parked = self.with_node(node, |node, now| {
+            if node.is_paused && seeded_bug!("clock_stops_in_suspend") {
+                node.since.1 = node.since.1.saturating_sub(now - node.paused_at);
+            }
+            node.is_paused = false;
+            std::mem::take(&mut node.parked)
+        });
+        self.with(|state| state.ready.append(&mut parked));
     }
 
     /// Drops all of a node's tasks. What they do while they are dropped, a dead process would not do: fakes ignore the dead.
     pub(crate) fn kill(&self, node: NodeId) {
-        let killed: Vec<BoxFuture<'static, ()>> = {
-            let mut state = self.state();
-            let place = &mut state.nodes[node.index()];
-            place.is_dead = true;
-            place.is_paused = false;
-            place.parked.clear();
-            let life = place.life;
-            state.tasks.kill(node, life)
-        };
+        let life = self.with_node(node, |node, _| {
+            node.is_dead = true;
+            node.is_paused = false;
+            node.parked.clear();
+            node.life
+        });
+        let killed = self.with(|state| state.tasks.kill(node, life));
         drop(killed);
     }
 
     /// Starts a dead node again; returns the number of its new life.
     pub(crate) fn revive(&self, node: NodeId) -> u32 {
-        let mut state = self.state();
-        let node = &mut state.nodes[node.index()];
-        node.is_dead = false;
-        node.life += 1;
-        node.life
+        self.with_node(node, |node, _| {
+            node.is_dead = false;
+            node.life += 1;
+            node.life
+        })
     }
 
     /// What a node's monotonic clock shows. It counts suspend, and drifts.
     pub(crate) fn clock_of(&self, node: NodeId) -> u64 {
-        let state = self.state();
-        let place = &state.nodes[node.index()];
-        place.clock(state.now) + place.ahead
+        self.with_node(node, |node, now| node.clock(now) + node.ahead)
     }
 
     /// What it would show had it never jumped.
     pub(crate) fn trusted_clock_of(&self, node: NodeId) -> u64 {
-        let state = self.state();
-        state.nodes[node.index()].clock(state.now)
+        self.with_node(node, |node, now| node.clock(now))
     }
 
     /// A node's cheap clock jumps ahead, until somebody compares it with the trusted one.
     pub(crate) fn jump_clock(&self, node: NodeId, by: u64) {
-        self.state().nodes[node.index()].ahead += by;
+        self.with_node(node, |node, _| node.ahead += by);
     }
 
     /// Compares a node's clocks; whether the cheap one was right.
     pub(crate) fn set_clock_right(&self, node: NodeId) -> bool {
-        std::mem::take(&mut self.state().nodes[node.index()].ahead) == 0
+        self.with_node(node, |node, _| std::mem::take(&mut node.ahead) == 0)
     }
 
     /// What a node's wall clock shows, in milliseconds.
     pub(crate) fn wall_ms_of(&self, node: NodeId) -> u64 {
-        let state = self.state();
-        let true_ms = (state.now / super::MS) as i64 + 1_700_000_000_000;
-        (true_ms + state.nodes[node.index()].wall_off_ms) as u64
+        self.with_node(node, |node, now| {
+            let true_ms = (now / super::MS) as i64 + 1_700_000_000_000;
+            (true_ms + node.wall_off_ms) as u64
+        })
     }
 
     /// From now on a node's clock runs this many parts in a million too fast.
     pub(crate) fn set_drift(&self, node: NodeId, ppm: i64) {
-        let mut state = self.state();
-        let now = state.now;
-        let node = &mut state.nodes[node.index()];
-        node.since = (now, node.clock(now));
-        node.drift_ppm = ppm;
+        self.with_node(node, |node, now| {
+            node.since = (now, node.clock(now));
+            node.drift_ppm = ppm;
+        });
     }
 
     /// Sets a node's wall clock off by so much.
     pub(crate) fn set_wall_off(&self, node: NodeId, off_ms: i64) {
-        self.state().nodes[node.index()].wall_off_ms = off_ms;
+        self.with_node(node, |node, _| node.wall_off_ms = off_ms);
     }
 }

@@ -1,5 +1,6 @@
 //! What a node's engine sees of the scheduler: its runtime and its clock; and sleeping.
 
+use super::timers::Place;
 use super::{NodeId, Sim, Time};
 use larder_core::port::{BoxFuture, Clock, Nanos, Runtime};
 use std::future::Future;
@@ -18,7 +19,7 @@ pub(crate) struct NodeRuntime {
 impl NodeRuntime {
     /// Whether this life is over.
     pub(crate) fn is_over(&self) -> bool {
-        !self.sim.is_alive(self.node) || self.sim.life_of(self.node) != self.life
+        !self.sim.lives(self.node, self.life)
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -58,7 +59,7 @@ impl Clock for NodeRuntime {
 pub(crate) struct Sleep {
     sim: Sim,
     pause: u64,
-    timer: Option<(u32, u32)>,
+    timer: Option<Place>,
 }
 
 impl Sleep {
@@ -71,29 +72,29 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let sim = self.sim.clone();
-        let mut state = sim.state();
-        let Some((slot, _)) = self.timer else {
-            let at = state.now.saturating_add(self.pause);
-            self.timer = Some(state.set_timer(at, cx.waker().clone()));
+        let Some(place) = self.timer else {
+            let pause = self.pause;
+            let place = self.sim.with(|state| {
+                let wakes = state.sleeper(cx.waker());
+                state.timers.set(state.now.saturating_add(pause), wakes)
+            });
+            self.timer = Some(place);
             return Poll::Pending;
         };
-        let sleeper = &mut state.sleepers[slot as usize];
-        if sleeper.is_due {
-            return Poll::Ready(());
-        }
-        let old = sleeper.waker.replace(cx.waker().clone());
-        drop(state);
-        drop(old);
-        Poll::Pending
+        let looked = self.sim.with(|state| {
+            let wakes = state.sleeper(cx.waker());
+            state.timers.look(place, wakes)
+        });
+        // Whom it was to wake is dropped here, where the scheduler is nobody's.
+        if looked.is_ok() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Some((slot, _)) = self.timer.take() {
-            let waker = self.sim.state().free_timer(slot);
-            drop(waker);
+        if let Some(place) = self.timer.take() {
+            let forgotten = self.sim.with_its_own(|state| state.timers.forget(place));
+            drop(forgotten);
         }
     }
 }

@@ -3,55 +3,70 @@
 use super::{NodeId, Sim};
 use larder_core::port::BoxFuture;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Wake;
+use std::task::{Wake, Waker};
 
 /// A place in the table, and which of its tenants is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TaskId {
     slot: u32,
     generation: u32,
+}
+
+/// What is polled, and what it is polled with.
+pub(super) struct Polled {
+    pub(super) future: BoxFuture<'static, ()>,
+    pub(super) waker: Waker,
 }
 
 struct Task {
     generation: u32,
     node: NodeId,
     life: u32,
-    /// Away while it is being polled.
-    future: Option<BoxFuture<'static, ()>>,
-    waker: Option<Arc<TaskWaker>>,
     is_live: bool,
+    /// Among those that are ready: woken again, it stays there once.
+    is_queued: bool,
     runs_again: bool,
+    /// Away while it is being polled.
+    polled: Option<Polled>,
 }
 
-#[derive(Default)]
 pub(super) struct Tasks {
     slots: Vec<Task>,
     free: Vec<u32>,
 }
 
 impl Tasks {
-    pub(super) fn add(&mut self, node: NodeId, life: u32, future: BoxFuture<'static, ()>) -> TaskId {
+    pub(super) const fn new() -> Self {
+        Tasks { slots: Vec::new(), free: Vec::new() }
+    }
+
+    /// A new task, which the caller has to put among those that are ready.
+    pub(super) fn add(
+        &mut self,
+        sim: &Sim,
+        node: NodeId,
+        life: u32,
+        future: BoxFuture<'static, ()>,
+    ) -> TaskId {
+        let id = match self.free.pop() {
+            Some(slot) => TaskId { slot, generation: self.slots[slot as usize].generation.wrapping_add(1) },
+            None => TaskId { slot: self.slots.len() as u32, generation: 0 },
+        };
+        let waker = Waker::from(Arc::new(TaskWaker { sim: sim.clone(), id }));
         let task = Task {
-            generation: 0,
+            generation: id.generation,
             node,
             life,
-            future: Some(future),
-            waker: None,
             is_live: true,
+            is_queued: true,
             runs_again: false,
+            polled: Some(Polled { future, waker }),
         };
-        match self.free.pop() {
-            Some(slot) => {
-                let generation = self.slots[slot as usize].generation.wrapping_add(1);
-                self.slots[slot as usize] = Task { generation, ..task };
-                TaskId { slot, generation }
-            }
-            None => {
-                self.slots.push(task);
-                TaskId { slot: (self.slots.len() - 1) as u32, generation: 0 }
-            }
+        match self.slots.get_mut(id.slot as usize) {
+            Some(place) => *place = task,
+            None => self.slots.push(task),
         }
+        id
     }
 
     fn get(&self, id: TaskId) -> Option<&Task> {
@@ -63,73 +78,63 @@ impl Tasks {
         (task.is_live && task.generation == id.generation).then_some(task)
     }
 
-    pub(super) fn set_waker(&mut self, id: TaskId, waker: Arc<TaskWaker>) {
-        if let Some(task) = self.get_mut(id) {
-            task.waker = Some(waker);
-        }
-    }
-
     pub(super) fn node_of(&self, id: TaskId) -> Option<NodeId> {
         self.get(id).map(|task| task.node)
     }
 
-    pub(super) fn is_running(&self, id: TaskId) -> bool {
-        self.get(id).is_some_and(|task| task.future.is_none())
-    }
-
-    pub(super) fn run_again(&mut self, id: TaskId) {
-        if let Some(task) = self.get_mut(id) {
-            task.runs_again = true;
+    /// Whether a task that is woken has to be put among those that are ready.
+    pub(super) fn is_to_be_queued(&mut self, id: TaskId) -> bool {
+        match self.slots.get_mut(id.slot as usize) {
+            Some(task) if task.generation == id.generation => !std::mem::replace(&mut task.is_queued, true),
+            _ => true,
         }
     }
 
-    /// Takes a task out to be polled.
-    pub(super) fn take(&mut self, id: TaskId) -> Option<(BoxFuture<'static, ()>, Arc<TaskWaker>)> {
+    /// Whether a task is in the middle of a step: then it runs again after that.
+    pub(super) fn runs_again(&mut self, id: TaskId) -> bool {
+        let Some(task) = self.get_mut(id).filter(|task| task.polled.is_none()) else { return false };
+        task.runs_again = true;
+        true
+    }
+
+    /// Takes a task out to be polled: from now on it can be woken again.
+    pub(super) fn take(&mut self, id: TaskId) -> Option<Polled> {
         let task = self.get_mut(id)?;
-        Some((task.future.take()?, task.waker.clone()?))
+        task.is_queued = false;
+        task.polled.take()
     }
 
     /// Puts a task back that has more to do; hands it over if it was killed meanwhile. Whether it was woken in the middle
-    /// of its step, and taken off those that are ready: then it belongs there again, as its waker has it.
-    pub(super) fn put_back(
-        &mut self,
-        id: TaskId,
-        future: BoxFuture<'static, ()>,
-    ) -> Result<bool, BoxFuture<'static, ()>> {
-        let Some(task) = self.get_mut(id) else { return Err(future) };
-        task.future = Some(future);
+    /// of its step, and taken off those that are ready: then it belongs there again, as it counts as queued.
+    pub(super) fn put_back(&mut self, id: TaskId, polled: Polled) -> Result<bool, Polled> {
+        let Some(task) = self.get_mut(id) else { return Err(polled) };
+        task.polled = Some(polled);
         Ok(std::mem::take(&mut task.runs_again))
     }
 
-    pub(super) fn remove(&mut self, id: TaskId) -> Option<Arc<TaskWaker>> {
-        let task = self.get_mut(id)?;
-        task.is_live = false;
-        task.future = None;
-        let waker = task.waker.take();
-        self.free.push(id.slot);
-        waker
+    /// Takes a task off the table that has ended.
+    pub(super) fn remove(&mut self, id: TaskId) {
+        if let Some(task) = self.get_mut(id) {
+            task.is_live = false;
+            self.free.push(id.slot);
+        }
     }
 
-    pub(super) fn kill_all(&mut self) -> Vec<BoxFuture<'static, ()>> {
-        let mut killed = Vec::new();
-        for (slot, task) in self.slots.iter_mut().enumerate().filter(|(_, task)| task.is_live) {
-            task.is_live = false;
-            task.waker = None;
-            killed.extend(task.future.take());
-            self.free.push(slot as u32);
-        }
-        killed
+    pub(super) fn kill_all(&mut self) -> Vec<Polled> {
+        self.kill_where(|_| true)
     }
 
     /// Takes out everything a node's life runs; what is being polled is dropped when that poll ends.
-    pub(super) fn kill(&mut self, node: NodeId, life: u32) -> Vec<BoxFuture<'static, ()>> {
+    pub(super) fn kill(&mut self, node: NodeId, life: u32) -> Vec<Polled> {
+        self.kill_where(|task| task.node == node && task.life == life)
+    }
+
+    fn kill_where(&mut self, dies: impl Fn(&Task) -> bool) -> Vec<Polled> {
         let mut killed = Vec::new();
-        for slot in 0..self.slots.len() {
-            let task = &mut self.slots[slot];
-            if task.is_live && task.node == node && task.life == life {
+        for (slot, task) in self.slots.iter_mut().enumerate() {
+            if task.is_live && dies(task) {
                 task.is_live = false;
-                task.waker = None;
-                killed.extend(task.future.take());
+                killed.extend(task.polled.take());
                 self.free.push(slot as u32);
             }
         }
@@ -138,28 +143,17 @@ impl Tasks {
 }
 
 /// Puts its task among those that are ready, once per step.
-pub(super) struct TaskWaker {
+struct TaskWaker {
     sim: Sim,
     id: TaskId,
-    is_queued: AtomicBool,
-}
-
-impl TaskWaker {
-    pub(super) fn new(sim: Sim, id: TaskId) -> Self {
-        // A new task is queued by whoever spawns it.
-        TaskWaker { sim, id, is_queued: AtomicBool::new(true) }
-    }
-
-    /// The task is being polled: from now on it can be woken again.
-    pub(super) fn begin(&self) {
-        self.is_queued.store(false, Ordering::Relaxed);
-    }
 }
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        if !self.is_queued.swap(true, Ordering::Relaxed) {
-            self.sim.woken().push(self.id);
-        }
+        self.sim.wake(self.id);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.sim.wake(self.id);
     }
 }

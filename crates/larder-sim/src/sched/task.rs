@@ -84,10 +84,7 @@ impl Tasks {
 
     /// Whether a task that is woken has to be put among those that are ready.
     pub(super) fn is_to_be_queued(&mut self, id: TaskId) -> bool {
-        match self.slots.get_mut(id.slot as usize) {
-            Some(task) if task.generation == id.generation => !std::mem::replace(&mut task.is_queued, true),
-            _ => true,
-        }
+        self.get_mut(id).is_some_and(|task| !std::mem::replace(&mut task.is_queued, true))
     }
 
     /// Whether a task is in the middle of a step: then it runs again after that.

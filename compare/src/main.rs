@@ -53,8 +53,14 @@ enum Command {
     Load(Options),
     /// How often an invalidation is undone by a load that was running.
     Race(Options),
-    /// What a hit in the second tier costs, on a private Redis server.
-    Redis(Options),
+    /// What a hit in the second tier costs, and an invalidation, on a private Redis server.
+    Redis {
+        #[command(flatten)]
+        options: Options,
+        /// Measure only what begins with one of these: get, batch, stampede, invalidate, usual, propagation, records.
+        #[arg(long, value_name = "MEASURE", value_delimiter = ',')]
+        only: Vec<String>,
+    },
     /// Two nodes on one Redis: invalidations while a node loads, is cut off, or Redis dies; reads without Redis.
     RaceNodes(Options),
 }
@@ -79,7 +85,7 @@ fn main() -> Result<(), Failure> {
         }
         Command::Load(options) => load::run(options),
         Command::Race(options) => race::run(options),
-        Command::Redis(options) => redis::run(options),
+        Command::Redis { options, only } => redis::run(options, only),
         Command::RaceNodes(options) => nodes::run(options),
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! All nodes are in one process, each on connections of its own.
 
+use super::Only;
 use super::engine::connection;
 use crate::Failure;
 use crate::output::progress;
@@ -63,11 +64,20 @@ pub(super) struct Effort {
     pub(super) scanned: u64,
 }
 
-pub(super) async fn all(url: &str, effort: Effort) -> Result<Vec<Row>, Failure> {
-    let mut rows = invalidations(url, effort).await?;
-    rows.extend(usual(url, effort).await?);
-    rows.extend(propagation(url, effort).await?);
-    rows.push(records(url, effort).await?);
+pub(super) async fn all(url: &str, effort: Effort, only: &Only) -> Result<Vec<Row>, Failure> {
+    let mut rows = Vec::new();
+    if only.has("invalidate") {
+        rows.extend(invalidations(url, effort).await?);
+    }
+    if only.has("usual") {
+        rows.extend(usual(url, effort).await?);
+    }
+    if only.has("propagation") {
+        rows.extend(propagation(url, effort).await?);
+    }
+    if only.has("records") {
+        rows.push(records(url, effort).await?);
+    }
     Ok(rows)
 }
 
@@ -93,13 +103,18 @@ async fn incr(connection: &mut MultiplexedConnection) -> Result<Duration, Failur
     Ok(began.elapsed())
 }
 
-/// INCR and invalidations take turns, so that whatever else the machine does falls on both.
+/// The raw client's commands and invalidations take turns, so that whatever else the machine does falls on all of them.
 async fn invalidations(url: &str, effort: Effort) -> Result<Vec<Row>, Failure> {
     let mut raw = connection(url).await?;
+    let floor = Floor::on(&mut raw).await?;
+    let mut listener = redis::Client::open(url)?.get_async_pubsub().await?;
+    listener.subscribe(HEARD).await?;
+    let listening = tokio::spawn(async move { listener.into_on_message().count().await });
     let cache = node(url).await?;
     let policy = Policy::ttl(TTL).level(Level::Bounded(Duration::from_secs(1)));
     let region = cache.region::<u64>("slots", policy)?;
-    let (mut rows, mut incrs) = (Vec::new(), Vec::new());
+    let (mut rows, mut incrs, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut scripts, mut heard) = (Vec::new(), Vec::new());
     for entries in [10, 1_000, 100_000] {
         progress(&format!("redis: invalidating a tag of {entries} entries"));
         let mut times = Vec::new();
@@ -111,6 +126,15 @@ async fn invalidations(url: &str, effort: Effort) -> Result<Vec<Row>, Failure> {
                 incrs.push(incr(&mut raw).await?);
             }
             for _ in 0..effort.calls / 10 {
+                calls.push(timed(&floor.calls(), &mut raw).await?);
+            }
+            for _ in 0..effort.calls / 10 {
+                scripts.push(timed(&floor.append(scripts.len(), "{compared}:silent"), &mut raw).await?);
+            }
+            for _ in 0..effort.calls / 10 {
+                heard.push(timed(&floor.append(heard.len(), HEARD), &mut raw).await?);
+            }
+            for _ in 0..effort.calls / 10 {
                 let began = Instant::now();
                 cache.invalidate([Target::tag(tag!["branch", 7])]).await?;
                 times.push(began.elapsed());
@@ -118,8 +142,65 @@ async fn invalidations(url: &str, effort: Effort) -> Result<Vec<Row>, Failure> {
         }
         rows.push(row("larder", entries, &mut times, None));
     }
-    rows.insert(0, row("redis-rs INCR", 1, &mut incrs, None));
+    rows.insert(0, row(INCR, 1, &mut incrs, None));
+    rows.insert(1, row(CALLS, 1, &mut calls, None));
+    rows.insert(2, row(APPEND, 1, &mut scripts, None));
+    rows.insert(3, row(APPEND_HEARD, 1, &mut heard, None));
+    listening.abort();
     Ok(rows)
+}
+
+const INCR: &str = "redis-rs INCR";
+/// Beneath this no append of one script can be.
+const CALLS: &str = "redis-rs EVALSHA, the calls of an append alone";
+/// Beneath this this append cannot be.
+const APPEND: &str = "redis-rs EVALSHA, the append";
+
+/// As a node does: it hears of every record, of its own too.
+const APPEND_HEARD: &str = "redis-rs EVALSHA, the append, heard by its own process";
+const HEARD: &str = "{compared}:changed";
+
+/// What an invalidation asks of the server, asked by the raw client.
+struct Floor {
+    calls: String,
+    append: String,
+}
+
+impl Floor {
+    async fn on(raw: &mut MultiplexedConnection) -> Result<Self, Failure> {
+        const CALLS: &str = "local head = redis.call('HGET', KEYS[1], 'head') \
+             redis.call('XADD', KEYS[2], '*', 'r', ARGV[1]) redis.call('HSET', KEYS[1], 'head', head) \
+             redis.call('PUBLISH', ARGV[2], ARGV[1]) return head";
+        const APPEND: &str = include_str!("../../../crates/larder/src/journal/redis/scripts/append.lua");
+        const HISTORY: &str = include_str!("../../../crates/larder/src/journal/redis/scripts/history.lua");
+        redis::cmd("HSET").arg("{compare}:head").arg("head").arg("0".repeat(129)).exec_async(raw).await?;
+        let history = ["{compared}:head", "{compared}:log", "{compared}:large"];
+        redis::cmd("EVAL").arg(HISTORY).arg(3).arg(&history).arg("1".repeat(32)).exec_async(raw).await?;
+        let mut load = async |code| redis::cmd("SCRIPT").arg("LOAD").arg(code).query_async(raw).await;
+        Ok(Floor { calls: load(CALLS).await?, append: load(APPEND).await? })
+    }
+
+    fn calls(&self) -> redis::Cmd {
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(&self.calls).arg(2).arg("{compare}:head").arg("{compare}:log");
+        cmd.arg(&[b'r'; 120]).arg("{compare}:changed");
+        cmd
+    }
+
+    /// With a body as long as that of a tag's invalidation.
+    fn append(&self, number: usize, channel: &str) -> redis::Cmd {
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(&self.append).arg(3).arg("{compared}:head").arg("{compared}:log").arg("{compared}:large");
+        cmd.arg(format!("{number:016x}")).arg(&[b'b'; 48]).arg(100_000).arg(64 << 20);
+        cmd.arg("PUBLISH").arg(channel);
+        cmd
+    }
+}
+
+async fn timed(cmd: &redis::Cmd, raw: &mut MultiplexedConnection) -> Result<Duration, Failure> {
+    let began = Instant::now();
+    cmd.query_async::<redis::Value>(raw).await?;
+    Ok(began.elapsed())
 }
 
 fn row(engine: &'static str, entries: u64, times: &mut [Duration], bystander: Option<Duration>) -> Row {
@@ -367,7 +448,7 @@ pub(super) fn goals(rows: &[Row]) -> Vec<(String, bool)> {
     let mut goals = Vec::new();
     let of = |name: &str, at: f64, most: f64| (format!("{name}: {at:.2}, of at most {most}"), at <= most);
     let raw = rows.iter().find_map(|row| match row {
-        Row::Invalidate { engine: "redis-rs INCR", p50_us, .. } => Some(*p50_us),
+        Row::Invalidate { engine: INCR, p50_us, .. } => Some(*p50_us),
         _ => None,
     });
     let hop = rows.iter().find_map(|row| match row {
@@ -379,6 +460,10 @@ pub(super) fn goals(rows: &[Row]) -> Vec<(String, bool)> {
             Row::Invalidate { engine: "larder", entries, p50_us, .. } => {
                 let name = format!("an invalidation of {entries} entries, in INCRs");
                 goals.extend(raw.map(|raw| of(&name, p50_us / raw, 1.5)));
+            }
+            Row::Invalidate { engine: engine @ (CALLS | APPEND | APPEND_HEARD), p50_us, .. } => {
+                goals
+                    .extend(raw.map(|raw| of(&format!("(the floor) {engine}, in INCRs"), p50_us / raw, 1.5)));
             }
             Row::Propagation { engine: "larder", p99_us, .. } => {
                 goals.extend(hop.map(|hop| of("p99 to five nodes, in pub/sub hops", p99_us / hop, 2.0)));

@@ -60,8 +60,19 @@ struct Effort {
     journal: journal::Effort,
 }
 
+/// Which measures; all of them when none is named.
+#[derive(Clone)]
+struct Only(Vec<String>);
+
+impl Only {
+    fn has(&self, measure: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|prefix| measure.starts_with(prefix))
+    }
+}
+
 /// Measures and prints everything.
-pub(crate) fn run(options: Options) -> Result<(), Failure> {
+pub(crate) fn run(options: Options, only: Vec<String>) -> Result<(), Failure> {
+    let only = Only(only);
     let effort = if options.quick {
         let journal = journal::Effort { calls: 1_000, seconds: 2, scanned: 100_000 };
         Effort { rounds: 3, keys: 6_400, journal }
@@ -77,9 +88,11 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let url = server.url();
     // In a task, where a service's handlers run, and not on the thread that blocks on it.
-    let (of_journal, place) = (effort.journal, url.clone());
-    let rows = runtime.block_on(runtime.spawn(async move { all(&url, &name, effort).await }))??;
-    let said = runtime.block_on(runtime.spawn(async move { journal::all(&place, of_journal).await }))??;
+    let (of_journal, place, of_reads) = (effort.journal, url.clone(), only.clone());
+    let rows =
+        runtime.block_on(runtime.spawn(async move { all(&url, &name, effort, &of_reads).await }))??;
+    let said =
+        runtime.block_on(runtime.spawn(async move { journal::all(&place, of_journal, &only).await }))??;
     if options.json {
         let mut values = Vec::with_capacity(rows.len() + said.len());
         for row in &rows {
@@ -98,46 +111,50 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn all(url: &str, server: &str, effort: Effort) -> Result<Vec<Row>, Failure> {
-    progress(&format!("redis: {} entries into {server}", effort.keys));
-    let stage = fill(url, effort.keys).await?;
-    let raw = Arc::new(stage.raw().await?);
-    let store = Arc::new(stage.store().await?);
+async fn all(url: &str, server: &str, effort: Effort, only: &Only) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
-    for tasks in [1, 64] {
-        progress(&format!("redis: one key at a time, {tasks} at once"));
-        // One at a time takes long: a part of the keys will do.
-        let keys = if tasks == 1 { effort.keys / 8 } else { effort.keys };
-        for (engine, turns) in
-            in_turns(effort.rounds, &raw, &store, &stage, Turn { tasks, keys, batch: 1 }).await?
-        {
-            rows.push(Row::Get {
-                server: server.to_owned(),
-                engine,
-                tasks,
-                per_s: rounded(turns.per_s, 0),
-                p50_us: rounded(turns.p50_us, 1),
-                p99_us: rounded(turns.p99_us, 1),
-            });
+    if only.has("get") || only.has("batch") {
+        progress(&format!("redis: {} entries into {server}", effort.keys));
+        let stage = fill(url, effort.keys).await?;
+        let raw = Arc::new(stage.raw().await?);
+        let store = Arc::new(stage.store().await?);
+        for tasks in [1, 64].into_iter().filter(|_| only.has("get")) {
+            progress(&format!("redis: one key at a time, {tasks} at once"));
+            // One at a time takes long: a part of the keys will do.
+            let keys = if tasks == 1 { effort.keys / 8 } else { effort.keys };
+            for (engine, turns) in
+                in_turns(effort.rounds, &raw, &store, &stage, Turn { tasks, keys, batch: 1 }).await?
+            {
+                rows.push(Row::Get {
+                    server: server.to_owned(),
+                    engine,
+                    tasks,
+                    per_s: rounded(turns.per_s, 0),
+                    p50_us: rounded(turns.p50_us, 1),
+                    p99_us: rounded(turns.p99_us, 1),
+                });
+            }
+        }
+        for tasks in [1, 8].into_iter().filter(|_| only.has("batch")) {
+            progress(&format!("redis: {BATCH} keys at a time, {tasks} at once"));
+            let turn = Turn { tasks, keys: effort.keys, batch: BATCH };
+            for (engine, turns) in in_turns(effort.rounds, &raw, &store, &stage, turn).await? {
+                rows.push(Row::Batch {
+                    server: server.to_owned(),
+                    engine,
+                    keys: BATCH,
+                    tasks,
+                    keys_per_s: rounded(turns.per_s, 0),
+                    p50_us: rounded(turns.p50_us, 1),
+                    p99_us: rounded(turns.p99_us, 1),
+                });
+            }
         }
     }
-    progress(&format!("redis: {BATCH} keys at a time"));
-    for tasks in [1, 8] {
-        let turn = Turn { tasks, keys: effort.keys, batch: BATCH };
-        for (engine, turns) in in_turns(effort.rounds, &raw, &store, &stage, turn).await? {
-            rows.push(Row::Batch {
-                server: server.to_owned(),
-                engine,
-                keys: BATCH,
-                tasks,
-                keys_per_s: rounded(turns.per_s, 0),
-                p50_us: rounded(turns.p50_us, 1),
-                p99_us: rounded(turns.p99_us, 1),
-            });
-        }
+    if only.has("stampede") {
+        progress("redis: one cold key on five nodes");
+        rows.push(stampede::measure(url, server, effort.rounds * 2).await?);
     }
-    progress("redis: one cold key on five nodes");
-    rows.push(stampede::measure(url, server, effort.rounds * 2).await?);
     Ok(rows)
 }
 

@@ -207,12 +207,23 @@ impl Segments {
         SegmentsIter { reader: Reader::new(self.as_bytes()) }
     }
 
+    /// The segments of an encoding, as [`Segments::iter`]; as far as it is one.
+    pub(crate) fn iter_encoded(bytes: &[u8]) -> SegmentsIter<'_> {
+        SegmentsIter { reader: Reader::new(bytes) }
+    }
+
     /// The sequence `self` followed by `other`.
     pub fn join(&self, other: &Segments) -> Segments {
-        let mut builder = Segments::builder();
-        builder.push_encoded(self.as_bytes());
-        builder.push_encoded(other.as_bytes());
-        builder.finish()
+        let (first, second) = (self.as_bytes(), other.as_bytes());
+        let len = first.len() + second.len();
+        if len <= INLINE_BYTES {
+            let mut bytes = [0; INLINE_BYTES];
+            bytes[..first.len()].copy_from_slice(first);
+            bytes[first.len()..len].copy_from_slice(second);
+            return Segments(Repr::Inline { len: len as u8, bytes });
+        }
+        // One allocation: the length is known.
+        Segments(Repr::Heap(first.iter().chain(second).copied().collect()))
     }
 }
 

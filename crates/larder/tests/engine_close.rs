@@ -4,6 +4,7 @@
 
 mod rig;
 
+use larder::port::Journal as _;
 use larder::{Cache, Target, key, tag};
 use rig::{NS, Rig, bounded, eventual, ms, secs, settle, until};
 use tokio::runtime::Handle;
@@ -42,6 +43,43 @@ async fn closing_twice_or_from_two_tasks_at_once_waits_for_nothing_more() {
     tokio::join!(rig.cache.close(), rig.cache.close());
     rig.cache.close().await;
     assert!(began.elapsed() < secs(1), "closing took {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_does_not_wait_for_ever_for_an_invalidation_that_nobody_polls() {
+    let rig = Rig::new().await;
+    let hold = rig.journal.hold_appends();
+    let mut invalidating = Box::pin(rig.cache.invalidate([Target::tag(tag![1])]));
+    std::future::poll_fn(|context| {
+        assert!(invalidating.as_mut().poll(context).is_pending());
+        std::task::Poll::Ready(())
+    })
+    .await;
+    rig.cache.close().await;
+    drop(hold);
+    // Nobody would try it again: it is said to have failed, and not to be queued.
+    invalidating.await.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalidation_whose_caller_goes_away_is_carried_through_and_a_close_waits_for_it() {
+    let rig = Rig::new().await;
+    let hold = rig.journal.hold_appends();
+    let mut invalidating = Box::pin(rig.cache.invalidate([Target::tag(tag![1])]));
+    std::future::poll_fn(|context| {
+        assert!(invalidating.as_mut().poll(context).is_pending());
+        std::task::Poll::Ready(())
+    })
+    .await;
+    drop(invalidating);
+    settle().await;
+    let cache = rig.cache.clone();
+    let closing = tokio::spawn(async move { cache.close().await });
+    settle().await;
+    assert!(!closing.is_finished(), "closed although an invalidation was half-way");
+    drop(hold);
+    assert_eq!(closing.await.unwrap(), 0);
+    assert_eq!(rig.records.history(NS).await.unwrap().head.position, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use larder::journal::MemoryJournal;
 use larder::port::Journal;
 use larder::testing::FakeJournal;
 use larder::{Cache, Invalidated, Region, Target, key, tag};
-use rig::{NS, Rig, eventual, ms, until};
+use rig::{NS, Rig, eventual, ms, settle, until};
 use std::sync::Arc;
 
 async fn load(rig: &Rig, region: &Region<u64>) -> larder::Outcome<u64> {
@@ -58,6 +58,46 @@ async fn an_invalidation_is_one_question_to_the_journal_unless_others_came_betwe
     rig.cache.invalidate([Target::tag(tag!["branch", 7])]).await.unwrap();
     assert!(rig.journal.calls().reads > before.reads);
     assert_eq!(rig.cache.stats().journal.position, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_come_in_another_order_than_their_records_cost_no_question() {
+    let rig = Rig::new().await;
+    rig.journal.set_deaf(true);
+    let before = rig.journal.calls();
+    let hold = rig.journal.hold_answers(1);
+    let invalidate = |n: u64| {
+        let cache = rig.cache.clone();
+        tokio::spawn(async move { cache.invalidate([Target::tag(tag!["branch", n])]).await.unwrap() })
+    };
+    let first = invalidate(1);
+    hold.reached_by(1).await;
+    let (second, third) = (invalidate(2), invalidate(3));
+    settle().await;
+    assert_eq!(rig.cache.stats().journal.position, 0, "a record was applied before the one it followed");
+    drop(hold);
+    for (position, said) in (1..).zip([first.await, second.await, third.await]) {
+        assert!(matches!(said.unwrap(), Invalidated::Applied { position: at, .. } if at == position));
+    }
+    assert_eq!(rig.cache.stats().journal.position, 3);
+    assert_eq!(rig.journal.calls().reads, before.reads, "the journal was asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_whose_predecessor_is_not_heard_of_is_asked_for() {
+    let rig = Rig::new().await;
+    rig.journal.set_deaf(true);
+    let before = rig.journal.calls();
+    let hold = rig.journal.hold_answers(1);
+    let cache = rig.cache.clone();
+    let first = tokio::spawn(async move { cache.invalidate([Target::tag(tag![1])]).await.unwrap() });
+    hold.reached_by(1).await;
+    let second = rig.cache.invalidate([Target::tag(tag![2])]).await.unwrap();
+    assert!(matches!(second, Invalidated::Applied { position: 2, .. }), "{second:?}");
+    assert_eq!(rig.cache.stats().journal.position, 2);
+    assert!(rig.journal.calls().reads > before.reads);
+    drop(hold);
+    assert!(matches!(first.await.unwrap(), Invalidated::Applied { position: 1, .. }));
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@
 use super::{Birth, Fences, Kind, Patterned};
 use crate::interleave;
 use crate::path::{Path, Tenant};
-use crate::segments::Segment;
+use crate::segments::{Segment, Segments};
 use crate::sync::AtomicU64;
 use crate::tag::Tag;
 use smallvec::SmallVec;
@@ -85,23 +85,29 @@ impl Fences {
     /// The dependencies of an entry under `key` with these tags (of the key's tenant), built from cached entries
     /// under the keys in `also`, whose tags the caller has put among `tags`.
     pub fn dependencies(&self, key: &Path, tags: &[Tag], also: &[Path]) -> Dependencies {
+        self.dependencies_of(key.as_bytes(), tags, also)
+    }
+
+    /// [`Fences::dependencies`] of the key whose path is encoded so.
+    pub fn dependencies_of(&self, key: &[u8], tags: &[Tag], also: &[Path]) -> Dependencies {
         let mut ids = SmallVec::new();
-        for path in std::iter::once(key).chain(also) {
+        for path in std::iter::once(key).chain(also.iter().map(Path::as_bytes)) {
             self.key_ids(path, &mut ids);
         }
-        let tenant = Path::tenant_of(key);
-        for tag in tags {
-            ids.push(self.id(Kind::Tag, tenant.below(tag.segments()).as_bytes()));
+        if !tags.is_empty() {
+            let tenant = Path::tenant_of(key);
+            for tag in tags {
+                ids.push(self.id(Kind::Tag, tenant.below(tag.segments()).as_bytes()));
+            }
         }
         ids.sort_unstable();
         ids.dedup();
         Dependencies { ids, also: (!also.is_empty()).then(|| also.into()) }
     }
 
-    fn key_ids(&self, path: &Path, ids: &mut SmallVec<[u64; 8]>) {
-        let bytes = path.as_bytes();
+    fn key_ids(&self, bytes: &[u8], ids: &mut SmallVec<[u64; 8]>) {
         ids.push(self.id(Kind::Key, bytes));
-        for (segment, end) in path.segments().iter() {
+        for (segment, end) in Segments::iter_encoded(bytes) {
             ids.push(self.id(Kind::Prefix, &bytes[..end]));
             if crate::seeded_bug!("prefix_by_text") {
                 self.text_prefix_ids(bytes, segment, end, ids);
@@ -199,8 +205,8 @@ impl Patterned {
 
 impl Path {
     /// The path of everything this path's tenant has.
-    pub(crate) fn tenant_of(path: &Path) -> Path {
-        match path.segments().iter().next() {
+    pub(crate) fn tenant_of(path: &[u8]) -> Path {
+        match Segments::iter_encoded(path).next() {
             Some((Segment::Text(name), _)) => Path::of_tenant(&Tenant::named(name)),
             _ => Path::of_tenant(&Tenant::common()),
         }

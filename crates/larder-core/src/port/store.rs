@@ -64,6 +64,19 @@ pub trait Store: Send + Sync + 'static {
     fn get_many<'a>(&'a self, keys: &'a [Vec<u8>])
     -> BoxFuture<'a, Result<Vec<Option<Vec<u8>>>, StoreError>>;
 
+    /// [`Store::get_many`] of one key.
+    fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        Box::pin(async move {
+            let key = [key.to_vec()];
+            Ok(self.get_many(&key).await?.pop().flatten())
+        })
+    }
+
+    /// After how long a read has ended at the latest, if the store sees to that by itself: whoever reads need not then.
+    fn read_deadline(&self) -> Option<Duration> {
+        None
+    }
+
     /// Keeps these, replacing what the keys held; of one key twice, the last. All of them are there for every read
     /// that begins after it completed, unless the store loses them. Refused, rather than made to wait, when the store
     /// has too much to write already. Dropped, it may still take effect.

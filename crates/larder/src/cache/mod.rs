@@ -336,7 +336,7 @@ impl Shared {
         })
     }
 
-    /// Announces in a task of its own: a caller that goes away half-way does not leave it half-done.
+    /// Announces; a caller that goes away half-way does not leave it half-done.
     pub(crate) async fn announce(
         &self,
         engine: &Arc<Engine>,
@@ -346,7 +346,7 @@ impl Shared {
         // Said here, loudly: a journal would refuse it each time the queue tries again.
         check_targets("invalidation", &targets)?;
         let working = engine.clone();
-        engine.carry_through(async move { working.announce(&targets, &cause).await }).await?
+        engine.carry_along(async move { working.announce(&targets, &cause).await }).await
     }
 }
 

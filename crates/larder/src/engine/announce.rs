@@ -7,7 +7,7 @@ use crate::error::Error;
 use larder_core::port::{Appended, JournalError, Nanos};
 use larder_core::{Act, Birth, Cause, Link, Record, Target, Token, seeded_bug};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Targets kept for another try; beyond this an invalidation fails instead of being queued.
 const QUEUE_MAX: usize = 10_000;
@@ -64,6 +64,8 @@ struct Waiting {
     /// Targets added, those added again included.
     added: u64,
     causes: VecDeque<Cause>,
+    /// Nobody will try again.
+    closed: bool,
 }
 
 /// Where a target stands in the queue.
@@ -103,9 +105,19 @@ impl Queue {
         self.lock().targets.len()
     }
 
+    /// Takes nothing in any more; how many targets are left.
+    pub(crate) fn close(&self) -> usize {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        waiting.targets.len()
+    }
+
     /// Takes the targets in, all or none.
     fn add(&self, targets: &[Target], cause: &Cause) -> bool {
         let mut waiting = self.lock();
+        if waiting.closed {
+            return false;
+        }
         let new = targets.iter().filter(|target| !waiting.targets.contains_key(*target)).count();
         if waiting.targets.len() + new > QUEUE_MAX {
             return false;
@@ -154,10 +166,14 @@ impl Queue {
 }
 
 impl Engine {
-    /// Records an invalidation and applies it here. Once begun, it is carried through even if the caller goes away
-    /// after the journal has it; the follower applies it then.
-    pub(crate) async fn announce(&self, targets: &[Target], cause: &Cause) -> Result<Announced, Error> {
-        if self.stop.is_cancelled() {
+    /// Records an invalidation and applies it here. Holds nothing that others wait for while it waits itself, so that it may
+    /// be carried along by a caller that stops polling.
+    pub(crate) async fn announce(
+        self: &Arc<Self>,
+        targets: &[Target],
+        cause: &Cause,
+    ) -> Result<Announced, Error> {
+        if self.is_stopped() {
             return Err(Error::closed());
         }
         // At once, and whatever the journal says: the caller has written, so this node's entries are suspect.
@@ -183,10 +199,11 @@ impl Engine {
             Ok(Appended { link, after }) => {
                 self.hint_others();
                 let follows = after.filter(|_| self.time.now().saturating_sub(asked) <= PROMPT);
-                let taken_in = match follows {
-                    Some(after) if self.apply_own(link, after, targets, cause) => Ok(true),
-                    _ => self.take_in(link).await,
+                let is_applied = match follows {
+                    Some(after) => self.apply_own(after, record_of(link, targets, cause)).await,
+                    None => false,
                 };
+                let taken_in = if is_applied { Ok(true) } else { self.taken_in(link).await };
                 // Not applied yet, should the journal have failed right after: what was fenced stays fenced until it is.
                 self.fences.fence_until(targets.into(), link);
                 taken_in.map(|_kept| link)
@@ -210,24 +227,22 @@ impl Engine {
         }
     }
 
-    /// Applies a record just appended without asking the journal again, if this node has applied all that is before it.
-    fn apply_own(&self, link: Link, after: Link, targets: &[Target], cause: &Cause) -> bool {
-        if self.fences.head() != Some(after) {
-            return false;
-        }
-        let record = Record { link, act: Act::Invalidate, targets: targets.to_vec(), cause: cause.clone() };
-        self.apply_told(after, &record)
-    }
-
     /// Applies a record just appended. Should the journal have lost it again by now, it must begin another history:
     /// others may have gone on without it, and nobody else may know that it ever was. Whether it was kept.
     pub(super) async fn take_in(&self, link: Link) -> Result<bool, JournalError> {
         let is_lost = self.catch_up().await.is_ok() && self.fences.has_lost(link);
         if is_lost && !seeded_bug!("lost_append_not_noticed") {
-            self.ask(self.journal.roll(&self.namespace, link.epoch)).await?;
+            self.roll(link.epoch).await?;
             let _ = self.catch_up().await;
         }
         Ok(!is_lost)
+    }
+
+    /// [`Engine::take_in`] in a task of its own: it has the turn to ask the journal, which others wait for.
+    async fn taken_in(self: &Arc<Self>, link: Link) -> Result<bool, JournalError> {
+        let engine = self.clone();
+        let taking_in = self.carry_through(async move { engine.take_in(link).await });
+        taking_in.await.unwrap_or_else(|_| Err(JournalError::refused("the cache is closed")))
     }
 
     /// Has what is queued fenced from now on, whatever is applied or adopted meanwhile.
@@ -267,6 +282,10 @@ impl Engine {
             let _ = self.take_in(link).await;
         }
     }
+}
+
+fn record_of(link: Link, targets: &[Target], cause: &Cause) -> Record {
+    Record { link, act: Act::Invalidate, targets: targets.to_vec(), cause: cause.clone() }
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl Engine {
         keys: Vec<Key>,
         loader: BatchLoader,
     ) -> BatchRead {
-        if self.stop.is_cancelled() {
+        if self.is_stopped() {
             return keys.iter().map(|_| Err(Error::closed())).collect();
         }
         let began = self.time.trusted();
@@ -61,9 +61,10 @@ impl Engine {
         let mut due = Vec::new();
         let missing = self.look_for_many(scope, &keys, &mut seen, &mut slots, &mut due).await;
         self.load_many(scope, &keys, &mut seen, &mut slots, missing, due, loader).await;
+        self.note_reads(scope, began, keys.len());
         let results = slots.into_iter().zip(&keys).map(|(slot, key)| {
-            let result = slot.unwrap_or_else(|| Err(Error::abandoned()));
-            self.conclude(scope, key, began, result)?.ok_or_else(Error::abandoned)
+            let served = slot.unwrap_or_else(|| Err(Error::abandoned()))?.ok_or_else(Error::abandoned)?;
+            self.given(scope, key, served)
         });
         results.collect()
     }

@@ -5,11 +5,12 @@
 
 use super::Engine;
 use super::hints::heard;
-use larder_core::port::{Hint, JournalError, Nanos};
+use larder_core::port::{BoxFuture, Hint, JournalError, Nanos};
 use larder_core::{Epoch, Link, Record, Target, seeded_bug};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,9 @@ const RESYNCS_MAX: usize = 4;
 pub(crate) const JOURNAL_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a reader waits for a renewal, its turn included, before it goes to the origin instead.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Records that came with hints, applied before the journal's turn to be asked is looked at again.
+const HINTS_MAX: usize = 64;
 
 /// Histories remembered as left.
 const LEFT_MAX: usize = 1024;
@@ -119,6 +123,7 @@ impl Engine {
                     if !self.stop.is_cancelled() {
                         self.fences.lease().extend(t0);
                     }
+                    self.own_may_follow(true);
                     return Ok(head);
                 }
                 Err(error) if error.is_diverged() || error.is_compacted() => {
@@ -202,7 +207,7 @@ impl Engine {
         let mut history = self.ask(self.journal.history(&self.namespace)).await?;
         // It was left because it had lost records; stores hold entries that those made stale.
         if self.following.has_left(history.head.epoch) && !seeded_bug!("left_epoch_adopted") {
-            self.ask(self.journal.roll(&self.namespace, history.head.epoch)).await?;
+            self.roll(history.head.epoch).await?;
             history = self.ask(self.journal.history(&self.namespace)).await?;
             if self.following.has_left(history.head.epoch) {
                 return Err(JournalError::refused("the journal goes back to a history that was left"));
@@ -213,13 +218,20 @@ impl Engine {
         Ok(history.oldest)
     }
 
+    /// Has the journal begin another history, if it still is in this one, and tells the others that there is something new.
+    pub(super) async fn roll(&self, seen: Epoch) -> Result<(), JournalError> {
+        self.ask(self.journal.roll(&self.namespace, seen)).await?;
+        self.hint_others();
+        Ok(())
+    }
+
     /// History does not fit what this node has applied. If the journal lost what the node saw, its epoch must change.
     async fn start_over(&self, why: &JournalError) -> Result<(), JournalError> {
         if why.is_diverged()
             && !seeded_bug!("roll_not_asked")
             && let Some(head) = self.fences.head()
         {
-            self.ask(self.journal.roll(&self.namespace, head.epoch)).await?;
+            self.roll(head.epoch).await?;
             self.following.leave(head.epoch);
         }
         self.adopt_history().await.map(drop)
@@ -276,13 +288,23 @@ async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
             () = runtime.sleep(pause) => None,
         };
         let Some(engine) = engine.upgrade() else { return };
-        if let Some(Hint::Record { after, record }) = &hint
+        let mut hint = hint;
+        // Hints often come several at a time.
+        let mut applied = 0;
+        while let Some(Hint::Record { after, record }) = &hint
             && !pause.is_zero()
             && engine.apply_told(*after, record)
         {
+            applied += 1;
+            hint = if applied < HINTS_MAX { at_once(journal.changed(&namespace)) } else { None };
+        }
+        if applied > 0 {
+            engine.own_may_follow(true);
             engine.tell_progress();
-            unasked_since = Some(since);
-            continue;
+            if hint.is_none() {
+                unasked_since = Some(since);
+                continue;
+            }
         }
         let is_told = hint.is_some();
         if !is_told && seeded_bug!("lease_renewed_by_silence") {
@@ -303,6 +325,14 @@ async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
                 () = runtime.sleep(pause.clamp(Duration::from_millis(10), Duration::from_secs(1))) => {}
             }
         }
+    }
+}
+
+/// What a future has already.
+fn at_once<T>(mut future: BoxFuture<'_, T>) -> Option<T> {
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
     }
 }
 

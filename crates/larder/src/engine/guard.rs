@@ -32,7 +32,7 @@ impl Engine {
         lasts: Nanos,
         cause: &Cause,
     ) -> Result<Opened, Error> {
-        if self.stop.is_cancelled() {
+        if self.is_stopped() {
             return Err(Error::closed());
         }
         let id = IntentId::new(self.random_bits());

@@ -140,14 +140,23 @@ impl Engine {
 
     /// Whether memory holds this key's entry as it is here, or a newer one.
     pub(crate) fn is_superseded(&self, key: &Key, entry: &Arc<Entry>) -> bool {
-        self.memory
-            .peek(key)
-            .is_some_and(|there| there.local() >= entry.local() && there.times.created >= entry.times.created)
+        self.memory.peek(key).is_some_and(|there| supersedes(&*there, &**entry))
     }
 
     /// Puts an entry into memory, unless the rule already refuses it (then false) or what is there was born later and is
     /// still of use. Neither check is needed for safety; they spare good entries from bad ones.
     pub(crate) fn keep(&self, scope: &Scope, key: &Key, entry: &Arc<Entry>) -> bool {
+        self.keep_over(scope, key, entry, self.memory.peek(key).as_ref())
+    }
+
+    /// [`Engine::keep`], over what was found there a moment ago.
+    pub(crate) fn keep_over(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        entry: &Arc<Entry>,
+        there: Option<&Arc<Entry>>,
+    ) -> bool {
         let is_fresh = |entry: &Entry| {
             let path = || scope.path_of(key);
             self.fences.check_local(|| entry.local(), &entry.dependencies, &entry.checked, path).is_fresh()
@@ -156,22 +165,26 @@ impl Engine {
             scope.stats.add(Count::RejectedByRule);
             return false;
         }
-        let there = self.memory.peek(key);
         let is_better = |there: &Arc<Entry>| {
             there.local() > entry.local()
                 && there.times.life(self.time.now()).is_served()
                 && is_fresh(&**there)
         };
-        if there.as_ref().is_some_and(is_better) {
+        if there.is_some_and(is_better) {
             return true;
         }
         if !self.memory.insert(key, entry.clone(), there.is_some()) {
             scope.stats.add(Count::TooLarge);
         }
         // A load that outlived the close: memory was cleared before, and nobody follows the journal any more.
-        if self.stop.is_cancelled() {
+        if self.is_stopped() {
             self.memory.remove(key);
         }
         true
     }
+}
+
+/// Whether an entry of a key is what another is, or newer.
+pub(super) fn supersedes(there: &Entry, entry: &Entry) -> bool {
+    there.local() >= entry.local() && there.times.created >= entry.times.created
 }

@@ -6,6 +6,7 @@
 mod announce;
 mod batch;
 mod breaker;
+mod carry;
 mod flights;
 mod follow;
 mod guard;
@@ -14,6 +15,7 @@ mod land;
 mod limits;
 mod load;
 pub(crate) mod nested;
+mod own;
 mod read;
 mod replica;
 mod scope;
@@ -36,16 +38,17 @@ pub(crate) use tiers::Tier;
 use tiers::Turns;
 
 use crate::clock::Time;
-use crate::error::Error;
 use crate::memory::{Head, Key, Memory};
 use crate::observe::{JournalSnapshot, MemorySnapshot};
 use crate::runtime::Runtime;
 use announce::Queue;
 use flights::Flights;
-use follow::Following;
+use follow::{Following, JOURNAL_DEADLINE};
 use hints::Hinting;
 use larder_core::port::{Backplane, Journal, Nanos};
-use larder_core::{Confirmed, Fences, NodeId, Orphans, Verdict, seeded_bug};
+use larder_core::sync::AtomicBool;
+use larder_core::{Confirmed, Fences, NodeId, Orphans, Segments, Verdict, seeded_bug};
+use own::Own;
 use session::Strangers;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,6 +65,8 @@ const STORE_WRITES_MAX: usize = 1024;
 /// One cache of one namespace at work.
 pub(crate) struct Engine {
     pub(crate) namespace: Arc<str>,
+    /// What every key begins with in stores.
+    namespace_key: Segments,
     node: NodeId,
     pub(crate) time: Time,
     pub(crate) fences: Fences,
@@ -77,6 +82,7 @@ pub(crate) struct Engine {
     turn: tokio::sync::Mutex<()>,
     following: Following,
     queue: Queue,
+    own: Own,
     progress: Progress,
     strangers: Strangers,
     orphans: Mutex<Orphans>,
@@ -88,7 +94,11 @@ pub(crate) struct Engine {
     store_writes: Arc<Semaphore>,
     store_turns: Turns,
     tasks: TaskTracker,
+    /// What is carried along by those who wait for it, until it is done.
+    carried: TaskTracker,
     pub(crate) stop: CancellationToken,
+    /// Set before `stop`, which takes a lock to be looked at.
+    stopped: AtomicBool,
     pub(crate) runtime: Runtime,
     random: AtomicU64,
 }
@@ -110,6 +120,7 @@ pub(crate) struct Parts {
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Engine {
+            namespace_key: Segments::builder().with(&*parts.namespace).finish(),
             namespace: parts.namespace,
             node: NodeId::new(u128::from(parts.seed)),
             time: parts.time,
@@ -124,6 +135,7 @@ impl Engine {
             turn: tokio::sync::Mutex::default(),
             following: Following::default(),
             queue: Queue::default(),
+            own: Own::default(),
             progress: Progress::default(),
             strangers: Strangers::default(),
             orphans: Mutex::default(),
@@ -134,7 +146,9 @@ impl Engine {
             tightened: Arc::default(),
             store_writes: Arc::new(Semaphore::new(STORE_WRITES_MAX)),
             store_turns: Turns::default(),
+            stopped: AtomicBool::new(false),
             tasks: TaskTracker::new(),
+            carried: TaskTracker::new(),
             stop: CancellationToken::new(),
             runtime: parts.runtime,
             random: AtomicU64::new(parts.seed | 1),
@@ -173,6 +187,11 @@ impl Engine {
         z ^ (z >> 31)
     }
 
+    /// Whether the cache has been closed.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
     /// Runs work in the background until it is done or the engine is stopped.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
@@ -185,21 +204,10 @@ impl Engine {
         });
     }
 
-    /// Runs work in a task of its own and waits for it: begun, it goes on even if the caller goes away or stops polling.
-    ///
-    /// # Errors
-    /// When the runtime ended, or the work panicked, before it was done.
-    pub(crate) async fn carry_through<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Error> {
-        self.runtime.spawn_returning(&self.tasks, work).await.map_err(|_| Error::closed())
-    }
-
     /// Lets background work finish for up to `patience`, then stops what is left, the stores and the journal.
     /// How many invalidated targets could not be recorded.
     pub(crate) async fn close(&self, patience: Duration) -> usize {
-        if self.stop.is_cancelled() {
+        if self.is_stopped() {
             self.tasks.wait().await;
             return self.queue.len();
         }
@@ -208,10 +216,17 @@ impl Engine {
         if finished.is_err() {
             tracing::warn!(namespace = %self.namespace, "closing with background work unfinished");
         }
+        self.stopped.store(true, Ordering::SeqCst);
         self.stop.cancel();
         self.tasks.wait().await;
-        // Whatever was still being announced has ended now.
-        let unrecorded = self.drain_all().await;
+        // Whatever was still being announced ends now, unless nobody polls it any more.
+        self.carried.close();
+        if self.runtime.timeout(JOURNAL_DEADLINE, self.carried.wait()).await.is_err() {
+            tracing::warn!(namespace = %self.namespace, "closing while invalidations that nobody waits for are half-way");
+        }
+        self.drain_all().await;
+        // What fails from here on is an error: nobody would try it again.
+        let unrecorded = self.queue.close();
         if unrecorded > 0 {
             tracing::error!(namespace = %self.namespace, unrecorded, "closing with invalidations that no journal has");
         }

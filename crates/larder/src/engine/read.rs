@@ -1,6 +1,7 @@
 //! One read, beyond what memory could answer at once: the core's read plan, carried out.
 
 use super::flights::{Driven, Flight, Flights};
+use super::land::supersedes;
 use super::{Engine, Loader, Scope, nested};
 use crate::error::Error;
 use crate::memory::{Entry, Head, Key};
@@ -18,7 +19,8 @@ use std::time::Duration;
 pub(super) struct Seen {
     plan: ReadPlan,
     pub(super) began: Nanos,
-    found: Option<(Arc<Entry>, Source)>,
+    /// With the moment as of which it was judged.
+    found: Option<(Arc<Entry>, Source, Nanos)>,
     pub(super) fallback: Option<Fallback>,
     /// What a loader may say "not modified" about.
     pub(super) previous: Option<Arc<Entry>>,
@@ -53,7 +55,7 @@ impl Seen {
         &mut self,
         entry: Arc<Entry>,
         source: Source,
-        verdict: Verdict,
+        (verdict, now): (Verdict, Nanos),
         life: Life,
         stats: &RegionStats,
     ) -> Step {
@@ -75,7 +77,7 @@ impl Seen {
             self.previous = Some(entry.clone());
             self.fallback = Some((entry.clone(), source));
         }
-        self.found = Some((entry, source));
+        self.found = Some((entry, source, now));
         self.plan.found(Finding::Entry(verdict, life))
     }
 }
@@ -88,7 +90,7 @@ impl Engine {
         key: Key,
         loader: Option<Loader>,
     ) -> Result<Option<Served>, Error> {
-        if self.stop.is_cancelled() {
+        if self.is_stopped() {
             return Err(Error::closed());
         }
         let want = if loader.is_some() { Want::Load } else { Want::Lookup };
@@ -107,18 +109,28 @@ impl Engine {
         self.conclude(scope, &key, seen.began, result)
     }
 
-    /// Counts and times a read, adds what it was served to the load it happened in, and tells absence from a value.
-    pub(super) fn conclude(
+    /// Ends a read.
+    fn conclude(
         &self,
         scope: &Scope,
         key: &Key,
         began: Nanos,
         result: Result<Option<Served>, Error>,
     ) -> Result<Option<Served>, Error> {
-        scope.stats.reads.record(Duration::from_nanos(self.time.trusted().saturating_sub(began)));
-        let Some(served) = result? else { return Ok(None) };
+        self.note_reads(scope, began, 1);
+        result?.map(|served| self.given(scope, key, served)).transpose()
+    }
+
+    /// Counts and times reads that have ended now.
+    pub(super) fn note_reads(&self, scope: &Scope, began: Nanos, n: usize) {
+        let took = Duration::from_nanos(self.time.trusted().saturating_sub(began));
+        scope.stats.reads.record_n(took, n as u64);
+    }
+
+    /// What a reader is given: adds it to the load the read happened in, and tells absence from a value.
+    pub(super) fn given(&self, scope: &Scope, key: &Key, served: Served) -> Result<Served, Error> {
         self.note_nested(scope, key, &served.entry, served.now);
-        if served.entry.value().is_none() { Err(Error::absent()) } else { Ok(Some(served)) }
+        if served.entry.value().is_none() { Err(Error::absent()) } else { Ok(served) }
     }
 
     /// Adds an entry served inside a load to what that load's entry depends on.
@@ -138,7 +150,8 @@ impl Engine {
                 Step::Memory => self.look_in_memory(scope, key, seen),
                 Step::Store(tier) => self.look_in_store(scope, key, seen, tier).await,
                 Step::Confirm => {
-                    let renewed = self.confirm_lease().await;
+                    // Boxed: it is rare, and every read would carry it along.
+                    let renewed = Box::pin(self.confirm_lease()).await;
                     seen.confirmed(renewed)
                 }
                 Step::Load | Step::Serve(_) => return self.end_look(scope, seen, step),
@@ -161,13 +174,13 @@ impl Engine {
         let Some(entry) = self.memory.get(key) else { return seen.plan.found(Finding::Nothing) };
         let (verdict, now) = self.judge(scope, key, &entry, confirmed);
         let life = entry.times.life(now);
-        seen.entry(entry, Source::Memory, verdict, life, &scope.stats)
+        seen.entry(entry, Source::Memory, (verdict, now), life, &scope.stats)
     }
 
     async fn look_in_store(&self, scope: &Scope, key: &Key, seen: &mut Seen, tier: usize) -> Step {
         let confirmed = self.fences.lease().load();
-        let entry = match self.fetch(scope, tier, &[key]).await {
-            Ok(mut rows) => rows.pop().flatten(),
+        let entry = match self.fetch_one(scope, tier, key).await {
+            Ok(entry) => entry,
             Err(_) => return seen.plan.found(Finding::Failed),
         };
         self.found_in_store(scope, key, seen, tier, entry, confirmed)
@@ -184,23 +197,24 @@ impl Engine {
     ) -> Step {
         let Some(entry) = entry else { return seen.plan.found(Finding::Nothing) };
         // A copy of what memory holds, or older: memory knows more about it (failed loads, an early end).
-        if self.is_superseded(key, &entry) {
+        let there = self.memory.peek(key);
+        if there.as_ref().is_some_and(|there| supersedes(&**there, &*entry)) {
             return seen.plan.found(Finding::Nothing);
         }
         let (verdict, now) = self.judge(scope, key, &entry, confirmed);
         let life = entry.times.life(now);
         if life != Life::Over && matches!(verdict, Verdict::Fresh | Verdict::Unconfirmed) {
-            self.keep(scope, key, &entry);
+            self.keep_over(scope, key, &entry, there.as_ref());
         }
         let place = u8::try_from(tier).unwrap_or(u8::MAX);
-        seen.entry(entry, Source::Store(place), verdict, life, &scope.stats)
+        seen.entry(entry, Source::Store(place), (verdict, now), life, &scope.stats)
     }
 
     fn serve(&self, scope: &Scope, seen: &mut Seen, serve: Serve) -> Next {
         let stats = &scope.stats;
-        let now = self.time.now();
         match (serve, seen.found.take()) {
-            (Serve::Found(life, refresh), Some((entry, source))) => {
+            (Serve::Found(life, refresh), Some((entry, source, now))) => {
+                let now = if scope.bound.needs_lease() { now } else { self.time.now() };
                 stats.add(if source == Source::Memory { Count::HitMemory } else { Count::HitStore });
                 if entry.value().is_none() {
                     stats.add(Count::HitAbsent);
@@ -372,7 +386,7 @@ impl Engine {
         let entry = match landed {
             Ok(entry) => entry,
             // Nobody ran it to its end; somebody must.
-            Err(error) if error.is_closed() && !self.stop.is_cancelled() => return None,
+            Err(error) if error.is_closed() && !self.is_stopped() => return None,
             Err(error) => return Some(Err(error)),
         };
         let began_after = flight.began().is_some_and(|began| began.at > read_began);

@@ -1,7 +1,7 @@
 //! One region of one tenant, as the engine knows it: its names, its policy, its instruments; no type.
 
 use crate::codec::{Codec, CodecError};
-use crate::memory::{Key, Value};
+use crate::memory::{Entry, Head, Key};
 use crate::observe::RegionStats;
 use crate::policy::Policy;
 use larder_core::{Bound, Path, Tenant};
@@ -11,7 +11,8 @@ use std::sync::Arc;
 /// The region's type, hidden: turning its values into bytes and back.
 pub(crate) trait ValueCodec: Send + Sync {
     fn encode(&self, value: &dyn Any) -> Result<Vec<u8>, CodecError>;
-    fn decode(&self, codec: Codec, bytes: &[u8]) -> Result<Value, CodecError>;
+    /// The entry with this head, of the value that is in these bytes.
+    fn decode(&self, codec: Codec, bytes: &[u8], head: Head) -> Result<Arc<Entry>, CodecError>;
     /// Bytes the value takes, as near as can be told without a store.
     fn weigh(&self, value: &dyn Any) -> u64;
 }

@@ -9,13 +9,13 @@ use super::breaker::{Breaker, Leave};
 use super::shared::{Leaving, Led};
 use super::{Engine, Scope};
 use crate::codec::{Codec, Compression};
-use crate::memory::{Entry, Key, Rest, Value};
+use crate::memory::{Entry, Head, Key, Rest, Value};
 use crate::observe::{Count, StoreCount, StoreSnapshot, StoreStats};
 use larder_core::expiry::{Times, nanos};
 use larder_core::port::{
     BoxFuture, Claim, Claimed, Holder, Leaf, Left, Nanos, News, Store, StoreError, Stored, Use,
 };
-use larder_core::{Content, Envelope, EnvelopeHead, Limits, Segments, seeded_bug};
+use larder_core::{Content, Envelope, EnvelopeHead, Limits, seeded_bug};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -53,6 +53,8 @@ pub(crate) struct Tier {
     claims: Breaker,
     stats: StoreStats,
     usage: Usage,
+    /// A deadline for reads; `None` when the store has one that is as short.
+    reads_within: Option<Duration>,
 }
 
 /// What a store held when it was last asked.
@@ -63,13 +65,22 @@ struct Usage {
     bytes: AtomicU64,
 }
 
+/// Readings of both clocks, one after the other.
+#[derive(Clone, Copy)]
+struct Clocks {
+    now: Nanos,
+    wall: Nanos,
+}
+
 /// How often stores are asked what they hold.
 const USAGE_EVERY_NS: Nanos = 5_000_000_000;
 
 impl Tier {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        let is_bounded = store.read_deadline().is_some_and(|deadline| deadline <= STORE_DEADLINE);
         Tier {
             store,
+            reads_within: (!is_bounded).then_some(STORE_DEADLINE),
             reads: Breaker::shared(Use::Reads),
             writes: Breaker::shared(Use::Writes),
             claims: Breaker::default(),
@@ -143,7 +154,7 @@ impl Tier {
         lasts: Duration,
     ) -> Result<Vec<Claimed>, StoreError> {
         let Some(flights) = self.store.flights() else { return Ok(Vec::new()) };
-        self.run(engine, &self.claims, CLAIM_DEADLINE, flights.claim_many(claims, lasts)).await
+        self.run(engine, &self.claims, Some(CLAIM_DEADLINE), flights.claim_many(claims, lasts)).await
     }
 
     /// See [`SharedFlights::leave_many`](larder_core::port::SharedFlights::leave_many). What is not left ends by itself.
@@ -156,7 +167,7 @@ impl Tier {
     ) {
         let Some(flights) = self.store.flights() else { return };
         let leave = flights.leave_many(led, left, remembered);
-        let _ = self.run(engine, &self.claims, STORE_DEADLINE, leave).await;
+        let _ = self.run(engine, &self.claims, Some(STORE_DEADLINE), leave).await;
     }
 
     /// See [`SharedFlights::watch`](larder_core::port::SharedFlights::watch).
@@ -169,8 +180,8 @@ impl Tier {
         &self,
         engine: &Engine,
         breaker: &Breaker,
-        deadline: Duration,
-        operation: impl Future<Output = Result<T, StoreError>>,
+        deadline: Option<Duration>,
+        operation: BoxFuture<'_, Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let told = || self.store.told(breaker.subject()?);
         let tell = |news| {
@@ -179,7 +190,7 @@ impl Tier {
             }
         };
         let leave = if breaker.is_open() {
-            breaker.allows(engine.time.now(), deadline, told)
+            breaker.allows(engine.time.now(), deadline.unwrap_or(STORE_DEADLINE), told)
         } else {
             Leave::Granted
         };
@@ -190,11 +201,14 @@ impl Tier {
         if leave == Leave::ToTry {
             tell(News::Trying);
         }
-        let result = match engine.runtime.timeout(deadline, operation).await {
-            Ok(result) => result,
-            Err(late) => {
-                Err(StoreError::new(format!("{}: no answer within {deadline:?}", self.name()), late))
-            }
+        let result = match deadline {
+            None => operation.await,
+            Some(deadline) => match engine.runtime.timeout(deadline, operation).await {
+                Ok(result) => result,
+                Err(late) => {
+                    Err(StoreError::new(format!("{}: no answer within {deadline:?}", self.name()), late))
+                }
+            },
         };
         let was_open = breaker.is_open();
         // What the store refused (too large, too many waiting) it was well enough to refuse.
@@ -258,23 +272,60 @@ impl Engine {
         let names: Vec<Vec<u8>> = keys.iter().map(|key| self.store_key(scope, key)).collect();
         let began = self.time.now();
         tier.stats.add(StoreCount::Get, names.len() as u64);
-        let rows = tier.run(self, &tier.reads, STORE_DEADLINE, tier.store.get_many(&names)).await?;
-        tier.stats.gets.record(Duration::from_nanos(self.time.now().saturating_sub(began)));
-        let found = rows.iter().flatten().count();
+        let rows = tier.run(self, &tier.reads, tier.reads_within, tier.store.get_many(&names)).await?;
+        let clocks = self.arrived(tier, began, rows.iter().flatten().count());
+        let entries = keys.iter().zip(&names).zip(rows);
+        Ok(entries.map(|((key, name), row)| self.revive(scope, key, name, &row?, clocks)).collect())
+    }
+
+    /// [`Engine::fetch`] of one key.
+    pub(crate) async fn fetch_one(
+        &self,
+        scope: &Scope,
+        tier: usize,
+        key: &Key,
+    ) -> Result<Option<Arc<Entry>>, StoreError> {
+        let tier = &self.tiers[tier];
+        let name = self.store_key(scope, key);
+        let began = self.time.now();
+        tier.stats.add(StoreCount::Get, 1);
+        let row = tier.run(self, &tier.reads, tier.reads_within, tier.store.get(&name)).await?;
+        let clocks = self.arrived(tier, began, usize::from(row.is_some()));
+        Ok(row.and_then(|bytes| self.revive(scope, key, &name, &bytes, clocks)))
+    }
+
+    /// Notes that a store has answered, and reads the clocks by which what it held is as old as it is.
+    fn arrived(&self, tier: &Tier, began: Nanos, found: usize) -> Clocks {
+        let clocks = Clocks { now: self.time.now(), wall: self.time.wall_ms().saturating_mul(MS) };
+        tier.stats.gets.record(Duration::from_nanos(clocks.now.saturating_sub(began)));
         tier.stats.add(StoreCount::Found, found as u64);
-        let entries = keys.iter().zip(&names).zip(rows).map(|((key, name), row)| {
-            let bytes = row?;
-            let entry = self.revive(scope, key, name, &bytes);
-            if entry.is_none() {
-                scope.stats.add(Count::RejectedStored);
-            }
-            entry
-        });
-        Ok(entries.collect())
+        clocks
     }
 
     /// The entry in these bytes. `None` when they are not a sound envelope of this key and schema.
-    fn revive(&self, scope: &Scope, key: &Key, name: &[u8], bytes: &[u8]) -> Option<Arc<Entry>> {
+    fn revive(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        name: &[u8],
+        bytes: &[u8],
+        clocks: Clocks,
+    ) -> Option<Arc<Entry>> {
+        let entry = self.decoded(scope, key, name, bytes, clocks);
+        if entry.is_none() {
+            scope.stats.add(Count::RejectedStored);
+        }
+        entry
+    }
+
+    fn decoded(
+        &self,
+        scope: &Scope,
+        key: &Key,
+        name: &[u8],
+        bytes: &[u8],
+        clocks: Clocks,
+    ) -> Option<Arc<Entry>> {
         let limits = Limits {
             raw_bytes_max: scope.policy.value_bytes_max,
             stored_bytes_max: scope.policy.value_bytes_max.saturating_add(64 << 20),
@@ -282,58 +333,29 @@ impl Engine {
         };
         let envelope = Envelope::decode(bytes, name, &limits).ok()?;
         envelope.check_schema(scope.schema).ok()?;
-        let value = match &envelope.content {
-            Content::Absent => Value::Absent,
-            Content::Value { codec, packing, body } => {
-                let raw = Compression::unpack(*packing, body, limits.raw_bytes_max).ok()?;
-                scope.codec.decode(Codec::from_id(*codec)?, &raw).ok()?
-            }
-        };
         let EnvelopeHead { stamp, tags, also, .. } = &envelope.head;
         // Not in the history this node follows: born below every floor, so the rule refuses it.
         let born = self.fences.locate(*stamp);
         let born = if seeded_bug!("promotion_restamps") { self.fences.birth().or(born) } else { born };
-        let dependencies = self.fences.dependencies(&scope.path_of(key), tags, also);
-        Some(value.file(
-            key,
-            Rest {
-                dependencies,
-                times: self.local_times(scope, &envelope.head, envelope.content)?,
-                gate: Default::default(),
-                born,
-                tags: tags.as_slice().into(),
-                unnamable: false,
-                value_bytes: envelope.content.raw_bytes(),
-            },
-        ))
-    }
-
-    /// The entry's times on this node's clock. `None` when its age is anybody's guess.
-    fn local_times(&self, scope: &Scope, head: &EnvelopeHead, content: Content<'_>) -> Option<Times> {
-        let ns = |ms: u64| ms.saturating_mul(MS);
-        let (created, soft) = (ns(head.created_ms), ns(head.soft_ms));
-        // Absence is not refreshed ahead, wherever it is remembered.
-        let is_value = content != Content::Absent;
-        let refresh = match scope.policy.expiry.refresh_ahead.filter(|_| is_value) {
-            Some(fraction) => created.saturating_add((soft.saturating_sub(created) as f64 * fraction) as u64),
-            None => soft,
+        // The name is the key's path after the namespace.
+        let path = name.get(self.namespace_key.as_bytes().len()..)?;
+        let dependencies = self.fences.dependencies_of(path, tags, also);
+        let rest = Rest {
+            dependencies,
+            times: local_times(scope, &envelope.head, envelope.content, clocks)?,
+            gate: Default::default(),
+            born,
+            tags: if tags.is_empty() { Arc::default() } else { tags.as_slice().into() },
+            unnamable: false,
+            value_bytes: envelope.content.raw_bytes(),
         };
-        let times = Times { created, refresh, soft, hard: ns(head.hard_ms), end: ns(head.keep_ms) };
-        let times = times.on_clock(ns(self.time.wall_ms()), self.time.now());
-        // A wall clock that was set back must not prolong a life: nothing is younger than now.
-        let late = times.created.saturating_sub(self.time.now());
-        // Further ahead than it may live: read again and again, it would begin to live anew each time.
-        if late > times.soft.saturating_sub(times.created) && !seeded_bug!("wall_clock_prolongs_life") {
-            return None;
+        match &envelope.content {
+            Content::Absent => Some(Value::Absent.file(key, rest)),
+            Content::Value { codec, packing, body } => {
+                let raw = Compression::unpack(*packing, body, limits.raw_bytes_max).ok()?;
+                scope.codec.decode(Codec::from_id(*codec)?, &raw, Head::new(key, rest)).ok()
+            }
         }
-        let back = |t: Nanos| t.saturating_sub(late);
-        Some(Times {
-            created: back(times.created),
-            refresh: back(times.refresh),
-            soft: back(times.soft),
-            hard: back(times.hard),
-            end: back(times.end),
-        })
     }
 
     /// Writes an entry to all stores in the background. Entries that cannot be stored, or do not fit into the
@@ -404,7 +426,7 @@ impl Engine {
         for tier in &self.tiers {
             tier.stats.add(StoreCount::Put, 1);
             let put = tier.store.put_many(vec![stored.clone()]);
-            result = result.and(tier.run(self, &tier.writes, STORE_DEADLINE, put).await);
+            result = result.and(tier.run(self, &tier.writes, Some(STORE_DEADLINE), put).await);
         }
         result.map(|()| true)
     }
@@ -452,16 +474,44 @@ impl Engine {
         let mut result = Ok(());
         for tier in &self.tiers {
             let remove = tier.store.remove_many(&names);
-            result = result.and(tier.run(self, &tier.writes, STORE_DEADLINE, remove).await);
+            result = result.and(tier.run(self, &tier.writes, Some(STORE_DEADLINE), remove).await);
         }
         result
     }
 
     /// The key in stores: the namespace, then the path.
     pub(super) fn store_key(&self, scope: &Scope, key: &Key) -> Vec<u8> {
-        let namespace = Segments::builder().with(&*self.namespace).finish();
-        [namespace.as_bytes(), scope.path_of(key).as_bytes()].concat()
+        [self.namespace_key.as_bytes(), scope.path.as_bytes(), key.segments.as_bytes()].concat()
     }
+}
+
+/// The entry's times on this node's clock. `None` when its age is anybody's guess.
+fn local_times(scope: &Scope, head: &EnvelopeHead, content: Content<'_>, clocks: Clocks) -> Option<Times> {
+    let Clocks { now, wall } = clocks;
+    let ns = |ms: u64| ms.saturating_mul(MS);
+    let (created, soft) = (ns(head.created_ms), ns(head.soft_ms));
+    // Absence is not refreshed ahead, wherever it is remembered.
+    let is_value = content != Content::Absent;
+    let refresh = match scope.policy.expiry.refresh_ahead.filter(|_| is_value) {
+        Some(fraction) => created.saturating_add((soft.saturating_sub(created) as f64 * fraction) as u64),
+        None => soft,
+    };
+    let times = Times { created, refresh, soft, hard: ns(head.hard_ms), end: ns(head.keep_ms) };
+    let times = times.on_clock(wall, now);
+    // A wall clock that was set back must not prolong a life: nothing is younger than now.
+    let late = times.created.saturating_sub(now);
+    // Further ahead than it may live: read again and again, it would begin to live anew each time.
+    if late > times.soft.saturating_sub(times.created) && !seeded_bug!("wall_clock_prolongs_life") {
+        return None;
+    }
+    let back = |t: Nanos| t.saturating_sub(late);
+    Some(Times {
+        created: back(times.created),
+        refresh: back(times.refresh),
+        soft: back(times.soft),
+        hard: back(times.hard),
+        end: back(times.end),
+    })
 }
 
 /// Whether a duration is worth keeping anything for.

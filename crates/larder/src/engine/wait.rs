@@ -17,6 +17,9 @@ use std::time::Duration;
 const ASK_LEAST: Duration = Duration::from_millis(1);
 const ASK_MOST: Duration = Duration::from_millis(50);
 
+/// How seldom a node says how far it has come, at the most seldom.
+const TELL_MOST: Duration = Duration::from_millis(8);
+
 /// What the attendance says.
 enum Present {
     AllHave,
@@ -127,6 +130,7 @@ impl Engine {
         }
         let engine = self.clone();
         self.spawn(async move {
+            let mut pause = ASK_LEAST;
             loop {
                 if let Some(applied) = engine.fences.head() {
                     let lasts = engine.attends_for();
@@ -135,7 +139,9 @@ impl Engine {
                         engine.progress.tell(applied);
                     }
                 }
-                engine.runtime.sleep(ASK_LEAST).await;
+                engine.runtime.sleep(pause).await;
+                // While record follows record, the journal has more to do than to note who has which.
+                pause = (pause * 2).min(TELL_MOST);
                 if !engine.progress.telling.goes_on() {
                     return;
                 }

@@ -152,6 +152,13 @@ enum Held<T> {
     Of(Arc<Typed<T>>),
 }
 
+impl<T: Send + Sync + 'static> Typed<T> {
+    /// The entry of this value.
+    pub(crate) fn file(head: Head, value: T) -> Arc<Entry> {
+        Arc::new(Typed { head, value: Held::Own(value) })
+    }
+}
+
 impl<T> Typed<T> {
     #[inline]
     pub(crate) fn value(&self) -> &T {
@@ -219,7 +226,7 @@ impl<T: Send + Sync + 'static> Unfiled for New<T> {
     }
 
     fn file(self: Box<Self>, head: Head) -> Arc<Entry> {
-        Arc::new(Typed { head, value: Held::Own(self.0) })
+        Typed::file(head, self.0)
     }
 }
 

@@ -1,10 +1,8 @@
 //! Counters of regions and tiers, and what `cache.stats()` shows of them.
 //!
-//! Hits in memory are counted in stripes, one a thread; everything on the slow paths in plain atomics. Every read
-//! counts as exactly one hit or one miss.
+//! All are counted in stripes, one a thread. Every read counts as exactly one hit or one miss.
 
 use super::{Histogram, Latencies, Striped};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One hit in this many is timed, and counts for as many in the read latencies.
 pub(crate) const HIT_SAMPLE: u64 = 1024;
@@ -26,8 +24,8 @@ macro_rules! counters {
         pub struct $snapshot { $($(#[doc = $doc])* pub $field: u64,)* }
 
         impl $snapshot {
-            fn read(cells: &[AtomicU64]) -> Self {
-                $snapshot { $($field: cells.get($name::$variant as usize).map_or(0, |c| c.load(Ordering::Relaxed)),)* }
+            fn read(cells: &Striped<{ $name::COUNT }>) -> Self {
+                $snapshot { $($field: cells.sum($name::$variant as usize),)* }
             }
 
             /// Each counter with its name.
@@ -120,18 +118,10 @@ counters! {
     }
 }
 
-struct Cells<const N: usize>([AtomicU64; N]);
-
-impl<const N: usize> Default for Cells<N> {
-    fn default() -> Self {
-        Cells(std::array::from_fn(|_| AtomicU64::new(0)))
-    }
-}
-
 /// Counters of one region, all tenants together.
 pub(crate) struct RegionStats {
     hits: Striped<1>,
-    cells: Cells<{ Count::COUNT }>,
+    cells: Striped<{ Count::COUNT }>,
     pub(crate) reads: Histogram,
     pub(crate) loads: Histogram,
 }
@@ -140,7 +130,7 @@ impl RegionStats {
     pub(crate) fn new() -> Self {
         RegionStats {
             hits: Striped::new(),
-            cells: Cells::default(),
+            cells: Striped::new(),
             reads: Histogram::default(),
             loads: Histogram::default(),
         }
@@ -158,11 +148,11 @@ impl RegionStats {
     }
 
     pub(crate) fn add(&self, count: Count) {
-        self.cells.0[count as usize].fetch_add(1, Ordering::Relaxed);
+        self.cells.add(count as usize, 1);
     }
 
     pub(crate) fn snapshot(&self) -> RegionSnapshot {
-        let counts = Counts::read(&self.cells.0);
+        let counts = Counts::read(&self.cells);
         let hits_memory = self.hits.sum(0) + counts.hits_memory_slow;
         RegionSnapshot { hits_memory, counts, reads: self.reads.snapshot(), loads: self.loads.snapshot() }
     }
@@ -171,17 +161,17 @@ impl RegionStats {
 /// Counters of one store.
 #[derive(Default)]
 pub(crate) struct StoreStats {
-    cells: Cells<{ StoreCount::COUNT }>,
+    cells: Striped<{ StoreCount::COUNT }>,
     pub(crate) gets: Histogram,
 }
 
 impl StoreStats {
     pub(crate) fn add(&self, count: StoreCount, n: u64) {
-        self.cells.0[count as usize].fetch_add(n, Ordering::Relaxed);
+        self.cells.add(count as usize, n);
     }
 
     pub(crate) fn counts(&self) -> StoreCounts {
-        StoreCounts::read(&self.cells.0)
+        StoreCounts::read(&self.cells)
     }
 }
 

@@ -59,8 +59,9 @@ impl Drop for Owner {
     }
 }
 
+/// This thread's index, below 65.
 #[inline]
-fn index() -> usize {
+pub(super) fn index() -> usize {
     match INDEX.get() {
         UNKNOWN => take_index(),
         index => index,

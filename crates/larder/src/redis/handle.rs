@@ -12,6 +12,7 @@ use super::servers::Servers;
 use redis::{Cmd, FromRedisValue, Value};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Redis or Valkey: connections that mend themselves, shared by all clones. The last clone's end ends them.
@@ -102,10 +103,15 @@ impl Redis {
         self.inner.servers.send_each(cmds, Lane::Ordinary, self.by(Lane::Ordinary)).await
     }
 
-    /// [`Redis::ask_each`] over the connections for large values.
+    /// [`Redis::ask_each`] over the connections for large values; within their deadline, or another.
     #[allow(dead_code)]
-    pub(crate) async fn ask_each_large(&self, cmds: &[Cmd]) -> Vec<Result<Value, RedisError>> {
-        self.inner.servers.send_each(cmds, Lane::Large, self.by(Lane::Large)).await
+    pub(crate) async fn ask_each_large(
+        &self,
+        cmds: &[Cmd],
+        within: Option<Duration>,
+    ) -> Vec<Result<Value, RedisError>> {
+        let by = within.map_or_else(|| self.by(Lane::Large), Deadline::after);
+        self.inner.servers.send_each(cmds, Lane::Large, by).await
     }
 
     /// The answers of all masters to a command without a key.
@@ -232,7 +238,7 @@ impl Redis {
 
     /// How long an operation may take.
     #[allow(dead_code)]
-    pub(crate) fn deadline(&self) -> std::time::Duration {
+    pub(crate) fn deadline(&self) -> Duration {
         self.inner.options.deadline
     }
 

@@ -3,7 +3,7 @@
 use super::{IntoKey, Loaded, Region};
 use crate::engine::{Answer, BatchAnswers, BatchFuture, BatchLoader, LoadState};
 use crate::error::{Error, LoadError};
-use crate::memory::{Entry, Key};
+use crate::memory::{Carried, Entry, Key};
 use crate::outcome::Outcome;
 use larder_core::{Segments, Tag};
 use std::collections::HashMap;
@@ -73,29 +73,49 @@ impl<T: Send + Sync + 'static> Region<T> {
         R: Into<Loaded<T>> + 'static,
         E: Into<LoadError> + 'static,
     {
-        let mut distinct: Vec<Key> = Vec::new();
-        let mut places: HashMap<Segments, usize> = HashMap::new();
-        // For each key asked for: where it is among the distinct ones, or what is wrong with it.
-        let asked: Vec<Result<usize, Error>> = keys
-            .into_iter()
-            .map(|segments| {
-                if let Some(at) = places.get(&segments) {
-                    return Ok(*at);
-                }
-                let key = segments.clone().into_key(self.scope.id)?.into_owned();
-                distinct.push(key);
-                places.insert(segments, distinct.len() - 1);
-                Ok(distinct.len() - 1)
-            })
-            .collect();
+        let Asked { distinct, asked } = self.asked(keys);
+        let are_all_distinct = asked.len() == distinct.len();
         let read = Box::pin(self.engine.read_many(&self.scope, distinct, erase(loader)));
         let results: Vec<Result<Outcome<T>, Error>> = read
             .await
             .into_iter()
             .map(|served| served.and_then(|served| Outcome::of(served).ok_or_else(Error::absent)))
             .collect();
+        if are_all_distinct {
+            return results;
+        }
         asked.into_iter().map(|at| at.and_then(|at| results[at].clone())).collect()
     }
+
+    /// The keys, each once.
+    fn asked(&self, keys: impl IntoIterator<Item = Segments>) -> Asked {
+        let keys = keys.into_iter();
+        let mut distinct: Vec<Key> = Vec::with_capacity(keys.size_hint().0);
+        let mut places: HashMap<u64, usize, Carried> = HashMap::default();
+        let mut asked: Vec<Result<usize, Error>> = Vec::with_capacity(distinct.capacity());
+        for segments in keys {
+            asked.push(segments.into_key(self.scope.id).map(|key| {
+                let at = match places.get(&key.hash) {
+                    // Another key with this hash may have taken its place.
+                    Some(at) if distinct[*at] != *key => distinct.iter().position(|other| *other == *key),
+                    place => place.copied(),
+                };
+                at.unwrap_or_else(|| {
+                    places.insert(key.hash, distinct.len());
+                    distinct.push(key.into_owned());
+                    distinct.len() - 1
+                })
+            }));
+        }
+        Asked { distinct, asked }
+    }
+}
+
+/// What was asked for.
+struct Asked {
+    distinct: Vec<Key>,
+    /// For each key: where it is among the distinct ones, or what is wrong with it.
+    asked: Vec<Result<usize, Error>>,
 }
 
 /// Hides the types of a loader from the engine.

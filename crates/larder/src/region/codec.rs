@@ -2,11 +2,12 @@
 
 use crate::codec::{Codec, CodecError};
 use crate::engine::ValueCodec;
-use crate::memory::Value;
+use crate::memory::{Entry, Head, Typed};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::Any;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// For regions whose values go to stores.
 pub(crate) struct Serialized<T> {
@@ -28,9 +29,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> ValueCodec for Ser
         }
     }
 
-    fn decode(&self, codec: Codec, bytes: &[u8]) -> Result<Value, CodecError> {
+    fn decode(&self, codec: Codec, bytes: &[u8], head: Head) -> Result<Arc<Entry>, CodecError> {
         // What an older program wrote with another codec is still readable, as long as this one knows it.
-        Ok(Value::new(codec.decode::<T>(bytes)?))
+        Ok(Typed::file(head, codec.decode::<T>(bytes)?))
     }
 
     fn weigh(&self, value: &dyn Any) -> u64 {
@@ -59,7 +60,7 @@ impl<T: Send + Sync + 'static> ValueCodec for InMemory<T> {
         unreachable!("a region in memory has no stores")
     }
 
-    fn decode(&self, _codec: Codec, _bytes: &[u8]) -> Result<Value, CodecError> {
+    fn decode(&self, _codec: Codec, _bytes: &[u8], _head: Head) -> Result<Arc<Entry>, CodecError> {
         unreachable!("a region in memory has no stores")
     }
 

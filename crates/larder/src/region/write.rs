@@ -66,7 +66,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         tags: impl IntoIterator<Item = Tag>,
     ) -> Result<(), Error> {
         let key = key.into_key(self.scope.id)?.into_owned();
-        if self.engine.stop.is_cancelled() {
+        if self.engine.is_stopped() {
             return Err(Error::closed());
         }
         if snapshot.engine != self.engine.identity() {
@@ -119,7 +119,7 @@ impl<T: Send + Sync + 'static> Region<T> {
     pub async fn expire<'k>(&self, key: impl IntoKey<'k>) -> Result<(), Error> {
         let key = key.into_key(self.scope.id)?.into_owned();
         let engine = &self.engine;
-        if engine.stop.is_cancelled() {
+        if engine.is_stopped() {
             return Err(Error::closed());
         }
         self.scope.stats.add(Count::Expire);
@@ -128,7 +128,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         let replaces = entry.is_some();
         for tier in 0..engine.stores_of(&self.scope) {
             if entry.is_none() {
-                entry = engine.fetch(&self.scope, tier, &[&key]).await?.pop().flatten();
+                entry = engine.fetch_one(&self.scope, tier, &key).await?;
             }
         }
         let Some(entry) = entry else { return Ok(()) };

@@ -27,6 +27,8 @@ struct Faults {
     reads_gate: Gate,
     appends_gate: Gate,
     attendance_gate: Gate,
+    held_answers: AtomicU64,
+    answers_gate: Gate,
     histories: AtomicU64,
     reads: AtomicU64,
     appends: AtomicU64,
@@ -59,6 +61,8 @@ impl<J: Journal> FakeJournal<J> {
             reads_gate: Gate::open(),
             appends_gate: Gate::open(),
             attendance_gate: Gate::open(),
+            held_answers: AtomicU64::new(0),
+            answers_gate: Gate::open(),
             histories: AtomicU64::new(0),
             reads: AtomicU64::new(0),
             appends: AtomicU64::new(0),
@@ -115,6 +119,12 @@ impl<J: Journal> FakeJournal<J> {
     /// `attend` takes effect, and answers when the hold is dropped.
     pub fn hold_attendance(&self) -> Hold {
         self.faults.attendance_gate.hold()
+    }
+
+    /// The next `calls` of `record` (and `append`) wait, after they have taken effect, until the hold is dropped.
+    pub fn hold_answers(&self, calls: u64) -> Hold {
+        self.faults.held_answers.store(calls, Ordering::SeqCst);
+        self.faults.answers_gate.hold()
     }
 
     /// How often it was called.
@@ -205,6 +215,9 @@ impl<J: Journal> Journal for FakeJournal<J> {
                 return Err(unknown());
             }
             let appended = self.inner.record(namespace, act, targets, cause).await?;
+            if take(&self.faults.held_answers) {
+                self.faults.answers_gate.pass().await;
+            }
             if take(&self.faults.indeterminate_applied) { Err(unknown()) } else { Ok(appended) }
         })
     }

@@ -32,6 +32,7 @@ macro_rules! store_suite {
             keys_and_values_may_be_any_bytes,
             keys_that_begin_alike_are_different,
             a_large_entry_comes_back_whole,
+            a_large_entry_and_a_small_one_take_each_others_place,
             thousands_of_keys_in_one_call,
             an_expiry_at_either_end_of_time_is_kept_or_dropped_but_never_an_error,
             usage_counts_the_entries,
@@ -64,7 +65,9 @@ async fn put(store: &Arc<dyn Store>, entries: &[(&[u8], &[u8])]) {
 async fn get(store: &Arc<dyn Store>, key: &[u8]) -> Option<Vec<u8>> {
     let mut found = store.get_many(&[key.to_vec()]).await.expect("get");
     assert_eq!(found.len(), 1, "one answer per key");
-    found.remove(0)
+    let found = found.remove(0);
+    assert_eq!(store.get(key).await.expect("get"), found, "asked for alone");
+    found
 }
 
 pub async fn a_key_never_put_is_absent(bench: StoreBench) {
@@ -148,6 +151,20 @@ pub async fn a_large_entry_comes_back_whole(bench: StoreBench) {
     put(&bench.store, &[(b"large", &large), (b"small", b"s")]).await;
     assert_eq!(get(&bench.store, b"large").await, Some(large));
     assert_eq!(get(&bench.store, b"small").await.as_deref(), Some(&b"s"[..]));
+}
+
+pub async fn a_large_entry_and_a_small_one_take_each_others_place(bench: StoreBench) {
+    for round in 0..3u8 {
+        let large = vec![round; 300_000];
+        put(&bench.store, &[(b"k", &large)]).await;
+        assert_eq!(get(&bench.store, b"k").await.as_ref(), Some(&large));
+        assert_eq!(get(&bench.store, b"k").await, Some(large), "as one that is known to be large");
+        put(&bench.store, &[(b"k", b"small")]).await;
+        assert_eq!(get(&bench.store, b"k").await.as_deref(), Some(&b"small"[..]));
+    }
+    put(&bench.store, &[(b"k", &[7; 300_000])]).await;
+    bench.store.remove_many(&[b"k".to_vec()]).await.unwrap();
+    assert_eq!(get(&bench.store, b"k").await, None);
 }
 
 pub async fn thousands_of_keys_in_one_call(bench: StoreBench) {

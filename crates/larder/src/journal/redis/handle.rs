@@ -6,6 +6,7 @@ use super::names::Names;
 use super::scripts::Scripts;
 use crate::journal::limits::{self, INTENTS_MAX, RECORD_BYTES_MAX, RECORDS_MAX_DEFAULT};
 use crate::redis::{Heard, Listener, Redis, RedisError, Script};
+use arc_swap::ArcSwapOption;
 use larder_core::port::{Appended, BoxFuture, Hint, History, Journal, JournalError, Page};
 use larder_core::{Act, Attendance, Cause, Epoch, Link, NodeId, Target};
 use std::collections::HashMap;
@@ -67,6 +68,7 @@ pub struct RedisJournal {
     redis: Redis,
     scripts: Arc<Scripts>,
     options: RedisJournalOptions,
+    names: ArcSwapOption<Names>,
     /// What the server was found to keep; looked at once.
     durability: Arc<OnceLock<Durability>>,
     /// One subscription a namespace, made when somebody waits for hints.
@@ -96,6 +98,7 @@ impl RedisJournal {
             redis: redis.clone(),
             scripts: Arc::new(Scripts::new()),
             options,
+            names: ArcSwapOption::empty(),
             durability: Arc::default(),
             hints: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -135,19 +138,36 @@ impl RedisJournal {
         }
     }
 
+    /// The names of a namespace's keys, made when another than last time is asked for: a handle mostly has one.
+    fn names(&self, namespace: &str) -> Arc<Names> {
+        let last = self.names.load_full().filter(|names| &*names.namespace == namespace);
+        last.unwrap_or_else(|| {
+            let names = Arc::new(Names::of(namespace));
+            self.names.store(Some(Arc::clone(&names)));
+            names
+        })
+    }
+
     fn listener(&self, namespace: &str) -> Arc<Listener> {
         let mut hints = self.hints.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(listener) = hints.get(namespace) {
             return Arc::clone(listener);
         }
-        let listener = Arc::new(self.redis.listen(&Names::of(namespace).channel));
+        let listener = Arc::new(self.redis.listen(&self.names(namespace).channel));
         hints.insert(namespace.into(), Arc::clone(&listener));
         listener
     }
 
-    async fn page(&self, namespace: &str, after: Link, limit: usize) -> Result<Page, JournalError> {
+    /// The records after a place; `attending`, after noting that this node is there, and for how long.
+    async fn page(
+        &self,
+        namespace: &str,
+        attending: Option<(NodeId, Duration)>,
+        after: Link,
+        limit: usize,
+    ) -> Result<Page, JournalError> {
         self.open()?;
-        let names = Names::of(namespace);
+        let names = self.names(namespace);
         let (epoch, position, nonce, limit) = (
             codec::hex_epoch(after.epoch),
             after.position.to_string(),
@@ -156,12 +176,23 @@ impl RedisJournal {
         );
         let room = ORDINARY_BYTES_MAX.to_string();
         let args = [&epoch, &position, &nonce, &limit, &room].map(String::as_bytes);
-        let read = &self.scripts.read;
-        let mut answer: Answer = self.redis.run(read, &names.keys(), &args).await.map_err(unread)?;
+        let (read, keys) = (&self.scripts.read, names.keys());
+        let asked = match attending {
+            None => self.redis.run(read, &keys, &args).await,
+            Some((node, lasts)) => {
+                let [head, log, large] = keys;
+                let (node, lasts_ms) = (codec::node_field(node), in_ms(lasts));
+                let [epoch, position, nonce, limit, room] = args;
+                let args = [epoch, position, nonce, limit, room, node.as_bytes(), lasts_ms.as_bytes()];
+                let keys = [head, log, large, &names.nodes];
+                self.redis.run(&self.scripts.read_attending, &keys, &args).await
+            }
+        };
+        let mut answer: Answer = asked.map_err(unread)?;
         if is(&answer, b"large") {
             // One record that is too large to be waited for by others, alone.
             let args = [&epoch, &position, &nonce, "1", "-1"].map(str::as_bytes);
-            answer = self.redis.run_large(read, &names.keys(), &args).await.map_err(unread)?;
+            answer = self.redis.run_large(read, &keys, &args).await.map_err(unread)?;
         }
         if is(&answer, b"ok") { codec::page(&answer, after) } else { Err(codec::refusal(&answer, after)) }
     }
@@ -176,7 +207,7 @@ impl RedisJournal {
         let targets = limits::encode(targets)?;
         self.open()?;
         let nonce = limits::random_nonce().map_err(limits::no_random)?;
-        let names = Names::of(namespace);
+        let names = self.names(namespace);
         let hex_nonce = codec::hex_nonce(nonce);
         let body = codec::body(act, cause, &targets);
         let RedisJournalOptions { records_max, bytes_max } = self.options;
@@ -223,7 +254,7 @@ impl RedisJournal {
         self.open()?;
         let (epoch, nonce) = (limits::random_epoch(), limits::random_nonce());
         let (epoch, nonce) = (epoch.map_err(limits::no_random)?, nonce.map_err(limits::no_random)?);
-        let names = Names::of(namespace);
+        let names = self.names(namespace);
         let (seen, epoch, nonce) = (codec::hex_epoch(seen), codec::hex_epoch(epoch), codec::hex_nonce(nonce));
         let args: [&[u8]; 5] = [
             seen.as_bytes(),
@@ -244,9 +275,8 @@ impl RedisJournal {
         lasts: Duration,
     ) -> Result<(), JournalError> {
         self.open()?;
-        let names = Names::of(namespace);
-        let lasts_ms = lasts.as_nanos().div_ceil(1_000_000).min(FOREVER_MS).to_string();
-        let (node, applied) = (codec::node_field(node), codec::written(applied));
+        let names = self.names(namespace);
+        let (node, lasts_ms, applied) = (codec::node_field(node), in_ms(lasts), codec::written(applied));
         let args = [&node, &lasts_ms, &applied].map(String::as_bytes);
         let noted: Result<Vec<u8>, RedisError> =
             self.redis.run(&self.scripts.attend, &[&names.nodes], &args).await;
@@ -255,9 +285,9 @@ impl RedisJournal {
 
     async fn attendance_now(&self, namespace: &str) -> Result<Option<Attendance>, JournalError> {
         self.open()?;
-        let nodes = Names::of(namespace).nodes;
+        let names = self.names(namespace);
         let answer: Answer =
-            self.redis.run(&self.scripts.attendance, &[&nodes], &[]).await.map_err(unread)?;
+            self.redis.run(&self.scripts.attendance, &[&names.nodes], &[]).await.map_err(unread)?;
         let attendance = codec::attendance(&answer);
         attendance.map(Some).ok_or_else(|| JournalError::refused("the attendance is not understood"))
     }
@@ -265,7 +295,7 @@ impl RedisJournal {
     async fn history_now(&self, namespace: &str) -> Result<History, JournalError> {
         self.open()?;
         let epoch = codec::hex_epoch(limits::random_epoch().map_err(limits::no_random)?);
-        let names = Names::of(namespace);
+        let names = self.names(namespace);
         // What is open may be much.
         let (keys, args) = (names.keys(), [epoch.as_bytes()]);
         let answer: Answer =
@@ -274,6 +304,10 @@ impl RedisJournal {
         self.look_at_durability().await;
         Ok(history)
     }
+}
+
+fn in_ms(lasts: Duration) -> String {
+    lasts.as_nanos().div_ceil(1_000_000).min(FOREVER_MS).to_string()
 }
 
 fn is(answer: &Answer, word: &[u8]) -> bool {
@@ -304,7 +338,19 @@ impl Journal for RedisJournal {
         after: Link,
         limit: usize,
     ) -> BoxFuture<'a, Result<Page, JournalError>> {
-        Box::pin(self.page(namespace, after, limit))
+        Box::pin(self.page(namespace, None, after, limit))
+    }
+
+    /// One question.
+    fn read_attending<'a>(
+        &'a self,
+        namespace: &'a str,
+        node: NodeId,
+        lasts: Duration,
+        after: Link,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Page, JournalError>> {
+        Box::pin(self.page(namespace, Some((node, lasts)), after, limit))
     }
 
     fn record<'a>(
@@ -378,6 +424,7 @@ impl Clone for RedisJournal {
             redis: self.redis.clone(),
             scripts: Arc::clone(&self.scripts),
             options: self.options,
+            names: ArcSwapOption::empty(),
             durability: Arc::clone(&self.durability),
             hints: Mutex::default(),
             closed: AtomicBool::new(self.closed.load(Ordering::Relaxed)),

@@ -4,6 +4,7 @@ use crate::redis::name_of;
 
 /// The names a namespace's journal uses, and no other.
 pub(super) struct Names {
+    pub(super) namespace: Box<str>,
     /// A hash: where the history ends and begins, and what is open.
     pub(super) head: Vec<u8>,
     /// A stream: the records.
@@ -20,6 +21,7 @@ impl Names {
     pub(super) fn of(namespace: &str) -> Self {
         let name = |what| name_of(namespace, what);
         Names {
+            namespace: namespace.into(),
             head: name("head"),
             log: name("log"),
             large: name("large"),

@@ -3,7 +3,8 @@
 use super::failed;
 use super::flights::Flights;
 use super::gossip::Gossip;
-use super::layout::{ENTRY, Found, LARGE, LARGE_BYTES, get, is_large, name, put, unlink};
+use super::known::KnownLarge;
+use super::layout::{ENTRY, Found, LARGE, LARGE_BYTES, get, get_each, get_one, is_large, name, put, unlink};
 use crate::redis::{Redis, RedisError, slot};
 use larder_core::port::{
     BoxFuture, Browse, Claim, Claimed, Holder, Leaf, Left, News, SharedFlights, Store, StoreError, Stored,
@@ -22,6 +23,8 @@ const WRITES_BYTES_MAX: usize = 64 << 20;
 const UNIT: usize = 1024;
 /// Between two looks for what is dead.
 const RECLAIM_EVERY: Duration = Duration::from_secs(60);
+/// How long reading a large half may take, in deadlines.
+const LARGE_PATIENCE: u32 = 3;
 /// Keys in one MGET: a server does nothing else while it answers.
 const KEYS_MAX: usize = 500;
 
@@ -33,6 +36,7 @@ const KEYS_MAX: usize = 500;
 #[derive(Clone)]
 pub struct RedisStore {
     flights: Arc<Flights>,
+    known_large: Arc<KnownLarge>,
     pub(super) redis: Redis,
     pub(super) gossip: Arc<Gossip>,
     reclaim_every: Duration,
@@ -56,6 +60,7 @@ impl RedisStore {
         RedisStore {
             flights: Arc::new(Flights::on(&redis)),
             gossip: Arc::new(Gossip::on(&redis)),
+            known_large: Arc::default(),
             redis,
             reclaim_every: RECLAIM_EVERY,
             room: Arc::new(Semaphore::new(WRITES_BYTES_MAX / UNIT)),
@@ -96,15 +101,26 @@ impl RedisStore {
         groups
     }
 
+    /// The places of keys that one command may ask for.
+    fn places(&self, keys: &[Vec<u8>]) -> Vec<Vec<usize>> {
+        if self.redis.is_cluster() {
+            let names = keys.iter().map(|key| name(ENTRY, key)).collect();
+            return self.groups(names).into_iter().map(|(places, _)| places).collect();
+        }
+        let first = (0..keys.len()).step_by(KEYS_MAX);
+        first.map(|first| (first..keys.len().min(first + KEYS_MAX)).collect()).collect()
+    }
+
     /// What stands in the place of each key. A part of a cluster that fails is a part that has nothing, unless all do.
     async fn read(&self, keys: &[Vec<u8>]) -> Result<Vec<Found>, StoreError> {
-        let groups = self.groups(keys.iter().map(|key| name(ENTRY, key)).collect());
-        let cmds: Vec<Cmd> = groups.iter().map(|(_, names)| get(names)).collect();
+        let groups = self.places(keys);
+        let cmds: Vec<Cmd> =
+            groups.iter().map(|places| get_each(places.iter().map(|at| &keys[*at]))).collect();
         let answers = self.redis.ask_each(&cmds).await;
         let mut found: Vec<Found> = keys.iter().map(|_| Found::Nothing).collect();
         let mut error = None;
         let mut answered = false;
-        for ((places, _), answer) in groups.iter().zip(answers) {
+        for (places, answer) in groups.iter().zip(answers) {
             let values = match answer {
                 Ok(Value::Array(values)) if places.len() > 1 => values,
                 Ok(value) => vec![value],
@@ -124,21 +140,16 @@ impl RedisStore {
         }
     }
 
-    async fn read_one(&self, key: &[u8]) -> Result<Found, StoreError> {
-        let answer = self.redis.answer(&get(&[name(ENTRY, key)])).await;
-        let answer = answer.map_err(|error| failed(&self.redis, error))?;
-        Ok(Found::of(answer).unwrap_or(Found::Nothing))
-    }
-
     /// The entries, of which some are elsewhere.
     async fn read_large(
         &self,
-        keys: &[Vec<u8>],
+        keys: &[impl AsRef<[u8]>],
         found: Vec<Found>,
     ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let elsewhere = found.iter().zip(keys).filter(|(found, _)| **found == Found::Elsewhere);
-        let cmds: Vec<Cmd> = elsewhere.map(|(_, key)| get(&[name(LARGE, key)])).collect();
-        let mut large = self.redis.ask_each_large(&cmds).await.into_iter();
+        let cmds: Vec<Cmd> = elsewhere.map(|(_, key)| get(&[name(LARGE, key.as_ref())])).collect();
+        let within = self.redis.deadline() * LARGE_PATIENCE;
+        let mut large = self.redis.ask_each_large(&cmds, Some(within)).await.into_iter();
         let entries = found.into_iter().map(|found| match found {
             Found::Elsewhere => {
                 let half = large.next().transpose().map_err(|error| failed(&self.redis, error))?;
@@ -147,6 +158,25 @@ impl RedisStore {
             found => Ok(found.into_entry()),
         });
         entries.collect()
+    }
+
+    /// An entry that was large when last seen: both halves at once, so that it takes one round trip.
+    async fn read_both(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let (small, large) = (get_one(key), [get(&[name(LARGE, key)])]);
+        let within = self.redis.deadline() * LARGE_PATIENCE;
+        let (answer, half) =
+            tokio::join!(self.redis.answer(&small), self.redis.ask_each_large(&large, Some(within)));
+        match Found::of(answer.map_err(|error| failed(&self.redis, error))?) {
+            Some(Found::Elsewhere) => {
+                let half = half.into_iter().next().transpose();
+                let half = half.map_err(|error| failed(&self.redis, error))?;
+                Ok(half.and_then(Found::of).and_then(Found::into_entry))
+            }
+            found => {
+                self.known_large.note(key, false);
+                Ok(found.and_then(Found::into_entry))
+            }
+        }
     }
 
     /// Room for the bytes that are about to be on their way.
@@ -175,6 +205,7 @@ impl RedisStore {
         let mut large = Vec::new();
         let mut cmds = Vec::with_capacity(entries.len());
         for entry in last_of_each(entries) {
+            self.known_large.note(&entry.key, is_large(&entry));
             let put = put(entry, now_ms);
             large.extend(put.large);
             cmds.push(put.entry);
@@ -182,10 +213,10 @@ impl RedisStore {
         self.all(match (&cmds[..], together) {
             ([cmd], false) => vec![self.redis.answer(cmd).await],
             (_, false) => self.redis.ask_each(&cmds).await,
-            (_, true) => self.redis.ask_each_large(&cmds).await,
+            (_, true) => self.redis.ask_each_large(&cmds, None).await,
         })?;
         // After what points to them: a large half that nothing points to is freed in the background.
-        if large.is_empty() { Ok(()) } else { self.all(self.redis.ask_each_large(&large).await) }
+        if large.is_empty() { Ok(()) } else { self.all(self.redis.ask_each_large(&large, None).await) }
     }
 }
 
@@ -196,16 +227,36 @@ impl Store for RedisStore {
     ) -> BoxFuture<'a, Result<Vec<Option<Vec<u8>>>, StoreError>> {
         Box::pin(async move {
             self.open()?;
-            // What is rare is boxed, so that one key is not as large as all that many may need.
-            let found = match keys {
-                [key] => vec![self.read_one(key).await?],
-                _ => Box::pin(self.read(keys)).await?,
-            };
+            let found = self.read(keys).await?;
             if found.contains(&Found::Elsewhere) {
                 return Box::pin(self.read_large(keys, found)).await;
             }
             Ok(found.into_iter().map(Found::into_entry).collect())
         })
+    }
+
+    fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        Box::pin(async move {
+            self.open()?;
+            // What is rare is boxed, so that others are not as large as it.
+            if self.known_large.has(key) {
+                return Box::pin(self.read_both(key)).await;
+            }
+            let answer = self.redis.answer(&get_one(key)).await;
+            let answer = answer.map_err(|error| failed(&self.redis, error))?;
+            match Found::of(answer) {
+                Some(Found::Elsewhere) => {
+                    self.known_large.note(key, true);
+                    let found = Box::pin(self.read_large(&[key], vec![Found::Elsewhere])).await?;
+                    Ok(found.into_iter().next().flatten())
+                }
+                found => Ok(found.and_then(Found::into_entry)),
+            }
+        })
+    }
+
+    fn read_deadline(&self) -> Option<Duration> {
+        Some(self.redis.deadline() * (1 + LARGE_PATIENCE))
     }
 
     fn put_many(&self, entries: Vec<Stored>) -> BoxFuture<'_, Result<(), StoreError>> {

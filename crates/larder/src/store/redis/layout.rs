@@ -5,7 +5,8 @@
 //! values never waits for a large one that came between.
 
 use larder_core::port::Stored;
-use redis::{Cmd, Value};
+use redis::{Cmd, RedisWrite, ToRedisArgs, Value};
+use std::io::Write as _;
 
 /// Where entries are.
 pub(super) const ENTRY: &[u8] = b"larder:v:";
@@ -90,6 +91,37 @@ pub(super) fn put(mut entry: Stored, now_ms: u64) -> Put {
     Put { large: None, entry: set(&place, &entry.bytes) }
 }
 
+/// Reads one entry.
+pub(super) fn get_one(key: &[u8]) -> Cmd {
+    let mut cmd = Cmd::with_capacity(2, ENTRY.len() + key.len() + 3);
+    cmd.arg("GET").arg(Name(ENTRY, key));
+    cmd
+}
+
+/// Reads several entries that live on one server.
+pub(super) fn get_each<'a>(keys: impl ExactSizeIterator<Item = &'a Vec<u8>>) -> Cmd {
+    if keys.len() == 1 {
+        return keys.last().map_or_else(Cmd::new, |key| get_one(key));
+    }
+    let mut cmd = Cmd::with_capacity(1 + keys.len(), 64 * keys.len());
+    cmd.arg("MGET");
+    keys.for_each(|key| {
+        cmd.arg(Name(ENTRY, key));
+    });
+    cmd
+}
+
+/// A name, written where it goes.
+struct Name<'a>(&'a [u8], &'a [u8]);
+
+impl ToRedisArgs for Name<'_> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        let mut writer = out.writer_for_next_arg();
+        // Into memory: it cannot fail.
+        let _ = writer.write_all(self.0).and_then(|()| writer.write_all(self.1));
+    }
+}
+
 /// Reads one name, or several that live in one slot.
 pub(super) fn get(names: &[Vec<u8>]) -> Cmd {
     let mut cmd = redis::cmd(if names.len() == 1 { "GET" } else { "MGET" });
@@ -108,7 +140,7 @@ pub(super) fn unlink(names: impl IntoIterator<Item = Vec<u8>>) -> Cmd {
 
 #[cfg(test)]
 mod tests {
-    use super::{ENTRY, Found, LARGE_BYTES, get, put, unlink};
+    use super::{ENTRY, Found, LARGE_BYTES, get, get_each, get_one, put, unlink};
     use larder_core::port::Stored;
     use redis::Value;
 
@@ -128,6 +160,9 @@ mod tests {
             packed(&small.entry),
             b"*5\r\n$3\r\nSET\r\n$10\r\nlarder:v:k\r\n$2\r\nv=\r\n$2\r\nPX\r\n$3\r\n500\r\n"
         );
+        assert_eq!(packed(&get_one(b"k")), packed(&get(&[[ENTRY, b"k"].concat()])));
+        let (one, two) = ([ENTRY, b"k"].concat(), [ENTRY, b"l"].concat());
+        assert_eq!(packed(&get_each([b"k".to_vec(), b"l".to_vec()].iter())), packed(&get(&[one, two])));
         assert!(packed(&get(&[b"a".to_vec()])).starts_with(b"*2\r\n$3\r\nGET"));
         assert!(packed(&get(&[b"a".to_vec(), b"b".to_vec()])).starts_with(b"*3\r\n$4\r\nMGET"));
     }

@@ -7,6 +7,7 @@ mod browse;
 mod flights;
 mod gossip;
 mod handle;
+mod known;
 mod layout;
 
 pub use handle::RedisStore;

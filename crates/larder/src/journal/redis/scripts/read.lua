@@ -1,4 +1,3 @@
-#!lua flags=allow-oom
 -- The records right after a place, and the head, in one answer. Writes nothing, and must not say so: a replica would
 -- carry it out, and a replica lags.
 --

@@ -34,7 +34,7 @@ pub use attendance::{Attendance, NodeId};
 pub use decode::Malformed;
 pub use envelope::{Content, Envelope, EnvelopeHead, Limits, Packing, Rejected};
 pub use expiry::{Expiry, FailSafe, Life, Override, Times};
-pub use fences::{Birth, Dependencies, Fences, Gap, Verdict};
+pub use fences::{Birth, Dependencies, Expected, Fences, Gap, Verdict};
 pub use holdoff::HoldOff;
 pub use lease::{Confirmed, Lease, outwait};
 pub use level::{Bound, Level};

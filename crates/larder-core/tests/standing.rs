@@ -7,7 +7,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, it fails the test")]
 
-use larder_core::{Act, Cause, Epoch, Fences, Link, Path, Record, Target, Tenant, Verdict, key};
+use larder_core::{Act, Cause, Epoch, Expected, Fences, Link, Path, Record, Target, Tenant, Verdict, key};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -142,4 +142,37 @@ fn a_record_of_a_history_that_is_over_is_awaited_no_more() {
     assert_eq!(node.awaited(), [link(7, 4)]);
     node.forget_foreign(&[link(7, 4)], link(1, 0));
     assert!(node.awaited().is_empty());
+}
+
+/// A writer's record was lost, and the node found out only if it had not gone on for so long that it had forgotten the
+/// record's place: it said that the write was done, and others served what was there before.
+#[test]
+fn a_record_that_is_looked_out_for_is_missed_however_much_follows() {
+    let node = Fences::new(7, 1024);
+    node.adopt(link(1, 2), &[]);
+    assert_eq!(node.expect(link(1, 3)), Expected::ToCome);
+    assert_eq!(node.awaited(), [link(1, 3)]);
+    let other = Link { nonce: 99, ..link(1, 3) };
+    let targets = vec![target("another")];
+    let in_its_place = Record { link: other, act: Act::Invalidate, targets, cause: Cause::default() };
+    assert!(node.apply(&in_its_place).is_err());
+    apply(&node, 3, "written");
+    assert!(node.awaited().is_empty(), "it has been applied");
+    assert_eq!(node.expect(link(1, 3)), Expected::ToCome, "and is known");
+    assert_eq!(node.expect(other), Expected::Lost);
+    assert_eq!(node.expect(link(1, 1)), Expected::Forgotten);
+}
+
+#[test]
+fn a_record_that_was_passed_over_is_not_forgotten() {
+    let node = Fences::new(7, 1024);
+    node.adopt(link(1, 2), &[]);
+    assert_eq!(node.expect(link(1, 3)), Expected::ToCome);
+    // Its place is dropped before this node has read it.
+    node.adopt(link(1, 40), &[]);
+    assert_eq!(node.skipped(), Some(link(1, 3)));
+    node.adopt(link(1, 50), &[]);
+    assert_eq!(node.skipped(), Some(link(1, 3)), "as long as that history goes on");
+    node.adopt(link(2, 50), &[]);
+    assert_eq!(node.skipped(), None);
 }

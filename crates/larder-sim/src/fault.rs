@@ -21,7 +21,14 @@ pub(crate) enum Fault {
     JournalCompaction,
     /// The journal restarts and knows nobody who was there.
     JournalForgetsNodes,
+    /// A journal on Redis fails over to a replica that had not heard of its newest records.
     JournalTailLoss,
+    /// It starts with nothing.
+    JournalEmptied,
+    /// It starts from an old dump.
+    JournalRestored,
+    /// Two servers take themselves for the master.
+    JournalSplit,
     StoreError,
     StoreHang,
     StoreSlow,
@@ -54,7 +61,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Fault; 41] = [
+    pub(crate) const ALL: [Fault; 44] = [
         Fault::Overtake,
         Fault::NodePause,
         Fault::NodeCrash,
@@ -69,6 +76,9 @@ impl Fault {
         Fault::JournalCompaction,
         Fault::JournalForgetsNodes,
         Fault::JournalTailLoss,
+        Fault::JournalEmptied,
+        Fault::JournalRestored,
+        Fault::JournalSplit,
         Fault::StoreError,
         Fault::StoreHang,
         Fault::StoreSlow,

@@ -1,12 +1,16 @@
-//! What goes wrong by itself: tasks of the world that strike now and then until it is healed.
+//! What goes wrong by itself: tasks of the world that strike now and then until it is healed. A fault counts once it has
+//! met something, not when it is tried.
+
+mod journal;
 
 use crate::app::{self, Swept};
 use crate::fake::RowId;
 use crate::fault::Fault;
 use crate::node::{Node, REGIONS};
-use crate::options::REPLICA_LAG_MAX;
+use crate::options::{JournalKind, REPLICA_LAG_MAX};
 use crate::sched::{MS, NodeId, NodeRuntime, SECOND};
 use crate::world::{Service, World};
+use larder_core::port::Hint;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -74,14 +78,21 @@ async fn last_look(node: Node) {
     world.oracle().settle(&world.database(), world.sim().now());
     world.note(node.rt.node, || "looks at everything".to_owned());
     app::sweep(&node).await;
-    let swept = app::sweep(&node).await;
+    // Users go on removing what they like; a look that had to wait for a load of seconds finds much of it gone.
+    let is_low = |swept: &Swept| swept.from_memory * 10 < swept.reads * 8;
+    let mut swept = app::sweep(&node).await;
+    for _ in 0..2 {
+        if is_low(&swept) {
+            swept = app::sweep(&node).await;
+        }
+    }
     world.note(node.rt.node, || format!("has looked at everything: {swept:?}"));
     let mut oracle = world.oracle();
     oracle.looked_last(node.rt.node);
     // There is room for all and for what users remove meanwhile, and no time to expire. With fewer names remembered, what
     // users remove raises the floor every few seconds, and once in some hundred worlds between the two looks.
     let fits = options.memory_kib >= 512 && options.ttl_ms >= 5000 && options.targets_max >= 4096;
-    if fits && swept.from_memory * 10 < swept.reads * 8 {
+    if fits && is_low(&swept) {
         let what = format!("from memory, {swept:?}");
         oracle.violation("the hit rate recovers", world.sim().now(), node.rt.node, None, what);
     }
@@ -142,9 +153,7 @@ pub(crate) fn unleash(world: &World, cluster: &Cluster) {
     every(world, cluster, Fault::WallJump, 6 * SECOND, wall_jump);
     every(world, cluster, Fault::ClockJump, 4 * SECOND, clock_jump);
     every(world, cluster, Fault::Partition, 4 * SECOND, partition);
-    every(world, cluster, Fault::JournalCompaction, 4 * SECOND, |world, _| compaction(world));
-    every(world, cluster, Fault::JournalForgetsNodes, 3 * SECOND, |world, _| forget_nodes(world));
-    every(world, cluster, Fault::JournalTailLoss, 7 * SECOND, |world, _| tail_loss(world));
+    journal::unleash(world, cluster);
     every(world, cluster, Fault::StoreEvict, SECOND / 4, |world, _| evict(world));
     every(world, cluster, Fault::StoreRollback, 5 * SECOND, |world, _| roll_back(world));
     every(world, cluster, Fault::StoreSplit, 6 * SECOND, |world, _| split(world));
@@ -155,11 +164,26 @@ pub(crate) fn unleash(world: &World, cluster: &Cluster) {
     world.sim().spawn_world(newcomers(world.clone()));
 }
 
+/// Whether a strike met anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bit {
+    Yes,
+    No,
+    /// It is counted where it does.
+    Later,
+}
+
+impl Bit {
+    fn when(bit: bool) -> Self {
+        if bit { Bit::Yes } else { Bit::No }
+    }
+}
+
 /// Strikes again and again, so long apart in the mean, until the world is healed.
 fn every<F, Fut>(world: &World, cluster: &Cluster, fault: Fault, mean: u64, strike: F)
 where
     F: Fn(World, Cluster) -> Fut + Send + 'static,
-    Fut: Future<Output = ()> + Send + 'static,
+    Fut: Future<Output = Bit> + Send + 'static,
 {
     if !world.options().has(fault) {
         return;
@@ -172,127 +196,120 @@ where
             if world.is_healed() {
                 return;
             }
-            world.struck(fault);
             world.note(NodeId::WORLD, || format!("fault: {}", fault.name()));
-            strike(world.clone(), cluster.clone()).await;
+            if strike(world.clone(), cluster.clone()).await == Bit::Yes {
+                world.struck(fault);
+            }
         }
     });
 }
 
-async fn pause(world: World, cluster: Cluster) {
-    let Some(node) = cluster.any(&world) else { return };
+async fn pause(world: World, cluster: Cluster) -> Bit {
+    let Some(node) = cluster.any(&world).filter(|node| world.sim().is_running(*node)) else { return Bit::No };
     world.sim().pause(node);
     world.note(node, || "is paused".to_owned());
     world.sim().delay(MS, 3 * SECOND).await;
     world.sim().resume(node);
     world.note(node, || "goes on".to_owned());
+    Bit::Yes
 }
 
-async fn crash(world: World, cluster: Cluster) {
-    let Some(node) = cluster.any(&world) else { return };
+async fn crash(world: World, cluster: Cluster) -> Bit {
+    let Some(node) = cluster.any(&world) else { return Bit::No };
+    let bit = Bit::when(world.sim().is_alive(node));
     cluster.lock().insert(node, None);
     world.sim().kill(node);
-    world.oracle().forget_own(node);
+    world.has_died(node);
     world.note(node, || "is killed".to_owned());
     world.sim().delay(MS, 2 * SECOND).await;
     let life = world.sim().revive(node);
     start(&world, &cluster, NodeRuntime { sim: world.sim().clone(), node, life });
+    bit
 }
 
-async fn join(world: World, cluster: Cluster) {
-    if cluster.nodes().len() < 8 {
+async fn join(world: World, cluster: Cluster) -> Bit {
+    let has_room = cluster.nodes().len() < 8;
+    if has_room {
         cluster.add(&world);
     }
+    Bit::when(has_room)
 }
 
-async fn drift(world: World, cluster: Cluster) {
-    let Some(node) = cluster.any(&world) else { return };
+async fn drift(world: World, cluster: Cluster) -> Bit {
+    let Some(node) = cluster.any(&world) else { return Bit::No };
     let ppm = world.sim().draw(|rng| rng.i64(-200..=200));
     world.sim().set_drift(node, ppm);
     world.note(node, || format!("its clock drifts by {ppm} parts in a million"));
+    Bit::when(ppm != 0)
 }
 
-async fn wall_jump(world: World, cluster: Cluster) {
-    let Some(node) = cluster.any(&world) else { return };
+async fn wall_jump(world: World, cluster: Cluster) -> Bit {
+    let Some(node) = cluster.any(&world) else { return Bit::No };
     let off = world.sim().draw(|rng| rng.i64(-3_600_000..=3_600_000));
     world.sim().set_wall_off(node, off);
+    Bit::when(off != 0)
 }
 
-async fn clock_jump(world: World, cluster: Cluster) {
-    let Some(node) = cluster.any(&world) else { return };
+async fn clock_jump(world: World, cluster: Cluster) -> Bit {
+    let Some(node) = cluster.any(&world).filter(|node| world.sim().is_alive(*node)) else { return Bit::No };
     let by = world.sim().draw(|rng| rng.u64(MS..10 * SECOND));
     world.sim().jump_clock(node, by);
     world.note(node, || format!("its cheap clock jumps ahead by {} ms", by / MS));
+    // A living node reads its clock at least once before it is set right: to find out.
+    Bit::Yes
 }
 
-async fn partition(world: World, cluster: Cluster) {
-    let Some(node) = cluster.any(&world) else { return };
+async fn partition(world: World, cluster: Cluster) -> Bit {
+    let Some(node) = cluster.any(&world) else { return Bit::No };
     let services = [Service::Database, Service::Journal, Service::Store];
     let (which, for_ns, hangs) =
         world.sim().draw(|rng| (rng.usize(..3), rng.u64(10 * MS..5 * SECOND), rng.bool()));
     let until = (world.sim().now() + for_ns).min(world.options().healed_at());
     world.cut(node, services[which], until, hangs);
     world.note(node, || format!("cut off from {:?}", services[which]));
+    Bit::Later
 }
 
-async fn compaction(world: World) {
-    let kept = world.sim().draw(|rng| rng.usize(..8));
-    world.authority().keep(kept);
-}
-
-async fn tail_loss(world: World) {
-    let lost = world.sim().draw(|rng| rng.usize(1..6));
-    let since = world.authority().lose_tail(lost);
-    let now = world.sim().now();
-    world.authority().forget_nodes(now);
-    if let Some(since) = since {
-        world.oracle().records_lost(since, world.sim().now());
-        world.note(NodeId::WORLD, || format!("the journal lost {lost} records"));
-    }
-}
-
-async fn forget_nodes(world: World) {
-    let now = world.sim().now();
-    world.authority().forget_nodes(now);
-}
-
-async fn evict(world: World) {
+async fn evict(world: World) -> Bit {
     let at = world.sim().draw(|rng| rng.usize(..1000));
-    world.payloads().evict(at);
+    Bit::when(world.payloads().evict(at))
 }
 
-async fn roll_back(world: World) {
+async fn roll_back(world: World) -> Bit {
     let now = world.sim().now();
     // Mostly not far; sometimes to any state it ever had.
     let back = world.sim().draw(|rng| {
         let most = if rng.u32(..3) == 0 { now } else { 10 * SECOND };
         rng.u64(..most)
     });
-    if world.sim().chance(0.2) {
-        world.payloads().wipe()
-    } else {
-        world.payloads().roll_back(now.saturating_sub(back))
-    }
+    let wipes = world.sim().chance(0.2);
+    let mut payloads = world.payloads();
+    Bit::when(if wipes { payloads.wipe() } else { payloads.roll_back(now.saturating_sub(back)) })
 }
 
-async fn split(world: World) {
+async fn split(world: World) -> Bit {
     world.payloads().split();
     world.sim().delay(MS, 4 * SECOND).await;
     let winner = world.sim().draw(|rng| rng.usize(..2));
-    world.payloads().join(winner);
+    Bit::when(world.payloads().join(winner))
 }
 
-async fn fail_over(world: World, loses: bool) {
+async fn fail_over(world: World, loses: bool) -> Bit {
     world.sim().delay(MS, 50 * MS).await;
     let now = world.sim().now();
     // Asynchronous replication loses the last moments; synchronous loses nothing that was acknowledged.
     let kept_until = if loses { now - world.sim().draw(|rng| rng.u64(..500 * MS)) } else { now };
+    // Where nothing was lost, the same history may go on.
+    let begins_anew = loses || world.sim().chance(0.5);
     let mut database = world.database();
-    database.fail_over(kept_until, now);
-    world.authority().fail_over(kept_until, world.sim());
+    let lost = database.fail_over(kept_until, now);
+    if world.options().journal == JournalKind::Beside {
+        world.authority().fail_over(kept_until, begins_anew, world.sim());
+    }
     world.oracle().failed_over(&database);
     drop(database);
-    world.note(NodeId::WORLD, || format!("failover, {} ms lost", (now - kept_until) / MS));
+    world.note(NodeId::WORLD, || format!("failover, {} ms and {lost} commits lost", (now - kept_until) / MS));
+    Bit::when(lost > 0 || !loses)
 }
 
 /// The replica follows the primary, some way behind.
@@ -319,13 +336,15 @@ async fn repair(world: World) {
         let is_safe = database.row(row).versions[n as usize].safe_at.is_some();
         let (tenant, group) = (database.tenant_of(row), database.group_of(row));
         drop(database);
-        if is_safe && !world.options().has(Fault::JournalTailLoss) {
+        // Nor is anybody going to find out that its record was lost, if nobody has by now.
+        if is_safe && !world.oracle().is_missing(row, n) {
             continue;
         }
         let tenant = larder::Tenant::named(format!("t{tenant}"));
         let key = larder::key![group, row.0];
         let targets = REGIONS.map(|region| larder::Target::key(region, key.clone()).within(&tenant)).to_vec();
+        world.note(NodeId::WORLD, || format!("recovery invalidates row {} version {n}", row.0));
         world.authority().append_repair(targets, world.sim());
-        world.hint_all();
+        world.hint_all(NodeId::WORLD, &Hint::Look);
     }
 }

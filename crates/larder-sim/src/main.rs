@@ -12,6 +12,7 @@ mod console;
 mod fake;
 mod fault;
 mod faults;
+mod hints;
 mod hunt;
 mod model;
 mod node;

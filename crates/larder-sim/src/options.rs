@@ -31,6 +31,38 @@ impl Capture {
     }
 }
 
+/// Where the journal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum JournalKind {
+    /// With the data: what is committed is in both, and a failover of the one is a failover of the other.
+    Beside,
+    /// On a Redis server, which may lose what it took, and split.
+    Redis,
+}
+
+impl JournalKind {
+    /// Its name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            JournalKind::Beside => "beside",
+            JournalKind::Redis => "redis",
+        }
+    }
+
+    /// Whether this can happen where such a journal is.
+    fn knows(self, fault: Fault) -> bool {
+        match fault {
+            Fault::JournalTailLoss | Fault::JournalEmptied | Fault::JournalRestored | Fault::JournalSplit => {
+                self == JournalKind::Redis
+            }
+            // Then the data has lost what the journal names, and whoever runs it must invalidate everything.
+            Fault::DbFailoverLoss => self == JournalKind::Beside,
+            _ => true,
+        }
+    }
+}
+
 /// The options of a run. All follow from the seed, unless the command line says otherwise.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Options {
@@ -47,6 +79,7 @@ pub(crate) struct Options {
     pub(crate) ops_per_s: u64,
     /// The share of operations that write.
     pub(crate) write_share: f64,
+    pub(crate) journal: JournalKind,
     pub(crate) capture: Capture,
     pub(crate) store: bool,
     /// Simulated time with faults, and then without.
@@ -69,7 +102,9 @@ impl Options {
     /// The full mix: each fault with an even chance, so that runs differ in which of them meet.
     pub(crate) fn drawn(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed ^ 0x0b71_0250);
-        let faults: Vec<Fault> = Fault::ALL.into_iter().filter(|_| rng.f64() < 0.5).collect();
+        let journal = if rng.f64() < 0.4 { JournalKind::Redis } else { JournalKind::Beside };
+        let mut faults: Vec<Fault> = Fault::ALL.into_iter().filter(|_| rng.f64() < 0.5).collect();
+        faults.retain(|fault| journal.knows(*fault));
         let guarded_every = if loses_records(&faults) { 0 } else { *pick(&mut rng, &[0, 3, 5]) };
         Options {
             guarded_every,
@@ -82,9 +117,9 @@ impl Options {
             ttl_ms: *pick(&mut rng, &[500, 5_000, 60_000]),
             ops_per_s: *pick(&mut rng, &[300, 1000]),
             write_share: *pick(&mut rng, &[0.02, 0.1, 0.3]),
+            journal,
             capture: match pick(&mut rng, &[Capture::Outbox, Capture::Direct, Capture::Both]) {
-                // A journal that lives in the data's own database loses nothing alone.
-                _ if faults.contains(&Fault::JournalTailLoss) => Capture::Direct,
+                _ if journal == JournalKind::Redis => Capture::Direct,
                 capture => *capture,
             },
             store: rng.f64() < 0.85,
@@ -110,6 +145,7 @@ impl Options {
             ttl_ms: 60_000,
             ops_per_s: 1000,
             write_share: 0.02,
+            journal: JournalKind::Beside,
             capture: Capture::Both,
             store: true,
             faulty_ms: seconds * 1000,
@@ -121,6 +157,14 @@ impl Options {
             guarded_every: 0,
             ..Options::drawn(seed)
         }
+        .possible()
+    }
+
+    /// Without the faults that cannot happen in such a world.
+    pub(crate) fn possible(mut self) -> Self {
+        let journal = self.journal;
+        self.faults.retain(|fault| journal.knows(*fault));
+        self
     }
 
     /// The largest bound of any region: how long waits for all nodes last.
@@ -171,7 +215,14 @@ impl Options {
 
 /// A journal that loses the record of an open intent ends its promise, and says so nowhere.
 fn loses_records(faults: &[Fault]) -> bool {
-    faults.contains(&Fault::JournalTailLoss) || faults.contains(&Fault::DbFailoverLoss)
+    let loses = [
+        Fault::JournalTailLoss,
+        Fault::JournalEmptied,
+        Fault::JournalRestored,
+        Fault::JournalSplit,
+        Fault::DbFailoverLoss,
+    ];
+    loses.iter().any(|fault| faults.contains(fault))
 }
 
 fn pick<'a, T>(rng: &mut Rng, of: &'a [T]) -> &'a T {

@@ -3,7 +3,7 @@
 //! A shrunk history is replayed by these flags, so each option that a seed draws has one.
 
 use crate::fault::Fault;
-use crate::options::{Capture, Options};
+use crate::options::{Capture, JournalKind, Options};
 use clap::{ArgAction, Args, value_parser};
 use std::str::FromStr;
 
@@ -38,6 +38,9 @@ pub(crate) struct Overrides {
     /// The share of operations that write.
     #[arg(long, value_name = "0..=1", value_parser = share)]
     pub(crate) write_share: Option<f64>,
+    /// Where the journal is. What cannot happen there is left out of the faults, and on Redis there is no outbox.
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) journal: Option<JournalKind>,
     /// How invalidations reach the journal.
     #[arg(long, value_name = "HOW")]
     pub(crate) capture: Option<Capture>,
@@ -137,11 +140,18 @@ impl Overrides {
         macro_rules! set {
             ($($field:ident),*) => { $(if let Some(value) = self.$field { drawn.$field = value; })* };
         }
+        if let Some(journal) = self.journal {
+            drawn.journal = journal;
+            if journal == JournalKind::Redis {
+                drawn.capture = Capture::Direct;
+            }
+        }
         if let Some(Faults(faults)) = &self.faults {
             drawn.faults.clone_from(faults);
-            if drawn.loses_records() {
-                drawn.guarded_every = 0;
-            }
+        }
+        drawn = drawn.possible();
+        if drawn.loses_records() {
+            drawn.guarded_every = 0;
         }
         each_plain!(set);
         if let Some(capture) = self.capture {
@@ -173,6 +183,9 @@ pub(crate) fn flags(wanted: &Options) -> String {
         };
     }
     each_plain!(tell);
+    if wanted.journal != drawn.journal {
+        flags.push(format!("--journal {}", wanted.journal.name()));
+    }
     if wanted.capture != drawn.capture {
         flags.push(format!("--capture {}", wanted.capture.name()));
     }

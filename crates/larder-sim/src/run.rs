@@ -134,12 +134,12 @@ fn conclude(world: &World, cluster: &Cluster) {
         if world.options().has_last_look() && !oracle.looked().contains(&node) {
             oracle.violation("every node comes back", now, node, None, "no answers at the end".to_owned());
         }
-        let most = world.database().loading_most.get(node.index()).copied().unwrap_or(0);
-        // A killed life's loads may still be at the database while the next one's begin.
-        let lives = u64::from(world.sim().life_of(node)) + 1;
-        if most > world.options().loads_max * lives {
-            let what = format!("{most} loads at once; the cap is {}", world.options().loads_max);
-            oracle.violation("the cap on loads", now, node, None, what);
+    }
+    for ((node, life), (_, most)) in &world.database().loading {
+        if *most > world.options().loads_max {
+            let what =
+                format!("{most} loads at once in life {life}; the cap is {}", world.options().loads_max);
+            oracle.violation("the cap on loads", now, *node, None, what);
         }
     }
 }

@@ -96,6 +96,7 @@ impl Witnessed {
             revalidating,
             fallbacks,
             stale_within_bound,
+            excused,
             staleness_ms,
             warm_starts,
         } = other;
@@ -112,6 +113,7 @@ impl Witnessed {
         self.revalidating += revalidating;
         self.fallbacks += fallbacks;
         self.stale_within_bound += stale_within_bound;
+        self.excused += excused;
         for (ms, times) in staleness_ms {
             *self.staleness_ms.entry(*ms).or_default() += times;
         }

@@ -1,15 +1,16 @@
 //! The world a simulated cluster lives in: one database, one journal, one store, the network between them and the nodes,
 //! and what is written down about all of it.
 
-use crate::fake::{Authority, Database, Payloads};
+use crate::fake::{Authority, Before, Database, Payloads, RowId};
 use crate::fault::Fault;
-use crate::options::Options;
-use crate::oracle::Oracle;
+use crate::hints::Ear;
+use crate::options::{JournalKind, Options};
+use crate::oracle::{Oracle, Recorded};
 use crate::sched::{MS, NodeId, NodeRuntime, SECOND, Sim, Time};
+use larder::Token;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use tokio::sync::Notify;
 
 /// What a node talks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +34,7 @@ struct Shared {
     fired: Mutex<BTreeMap<Fault, u64>>,
     cuts: Mutex<BTreeMap<(NodeId, Service), Cut>>,
     /// Those of processes that are dead are gone.
-    hints: Mutex<Vec<Weak<Notify>>>,
+    ears: Mutex<Vec<Weak<Ear>>>,
     trace: Option<Mutex<Vec<String>>>,
 }
 
@@ -41,6 +42,8 @@ struct Shared {
 struct Cut {
     until: Time,
     hangs: bool,
+    /// Whether anything has been held up by it yet.
+    has_struck: bool,
 }
 
 /// Why nothing came back.
@@ -66,7 +69,7 @@ impl World {
             oracle: Mutex::new(Oracle::new(&options)),
             fired: Mutex::default(),
             cuts: Mutex::default(),
-            hints: Mutex::default(),
+            ears: Mutex::default(),
             trace: traced.then(Mutex::default),
             sim,
             options,
@@ -136,15 +139,28 @@ impl World {
 
     /// Cuts a node off from a service until then.
     pub(crate) fn cut(&self, node: NodeId, service: Service, until: Time, hangs: bool) {
-        lock(&self.0.cuts).insert((node, service), Cut { until, hangs });
+        lock(&self.0.cuts).insert((node, service), Cut { until, hangs, has_struck: false });
+    }
+
+    fn cut_of(&self, node: NodeId, service: Service) -> Option<Cut> {
+        let cut = lock(&self.0.cuts).get(&(node, service)).copied();
+        cut.filter(|cut| cut.until > self.0.sim.now())
+    }
+
+    /// Something was on its way. The first time, the fault counts.
+    fn struck_by(&self, cut: Cut, node: NodeId, service: Service) {
+        if !cut.has_struck {
+            self.struck(Fault::Partition);
+            lock(&self.0.cuts).insert((node, service), Cut { has_struck: true, ..cut });
+        }
     }
 
     /// One way over the network between a node and a service.
     pub(crate) async fn travel(&self, rt: &NodeRuntime, service: Service) -> Result<(), Unreachable> {
         let sim = &self.0.sim;
         sim.delay(20_000, 300_000).await;
-        let cut = lock(&self.0.cuts).get(&(rt.node, service)).copied();
-        if let Some(cut) = cut.filter(|cut| cut.until > sim.now()) {
+        if let Some(cut) = self.cut_of(rt.node, service) {
+            self.struck_by(cut, rt.node, service);
             if cut.hangs {
                 // Retransmitted until the line is back; whoever cannot wait gives up before.
                 sim.delay(cut.until - sim.now(), cut.until - sim.now() + 500 * MS).await;
@@ -159,43 +175,56 @@ impl World {
         Ok(())
     }
 
-    /// A new listener to hints.
-    pub(crate) fn listen(&self) -> Arc<Notify> {
-        let hint = Arc::new(Notify::new());
-        let mut hints = lock(&self.0.hints);
-        // Nobody hears what is said to a process that has died: an hour of crashes would have it said a hundred times.
-        hints.retain(|hint| hint.strong_count() > 0);
-        hints.push(Arc::downgrade(&hint));
-        drop(hints);
-        hint
+    /// Everybody who listens to hints.
+    pub(crate) fn ears(&self) -> MutexGuard<'_, Vec<Weak<Ear>>> {
+        lock(&self.0.ears)
     }
 
-    /// Tells every node that the journal may have something new; or not, or late, or twice.
-    pub(crate) fn hint_all(&self) {
-        let hints = lock(&self.0.hints).clone();
-        for hint in hints {
-            if self.strikes(Fault::HintDrop, 0.3) {
-                continue;
-            }
-            let late = self.strikes(Fault::HintDelay, 0.1);
-            let again = self.strikes(Fault::HintRepeat, 0.1);
-            let sim = self.0.sim.clone();
-            self.0.sim.spawn_world(async move {
-                let most = if late { 120 * SECOND } else { MS };
-                sim.delay(50_000, most).await;
-                hint.upgrade().inspect(|hint| hint.notify_one());
-                if again {
-                    sim.delay(50_000, 100 * MS).await;
-                    hint.upgrade().inspect(|hint| hint.notify_one());
-                }
-            });
+    /// Whether nothing passes between a node and a service now.
+    pub(crate) fn is_cut(&self, node: NodeId, service: Service) -> bool {
+        self.cut_of(node, service).is_some()
+    }
+
+    /// The journal's servers hold something else than they did; `before`, if something may be missing.
+    pub(crate) fn journal_has_changed(&self, before: Option<&Before>) {
+        let authority = self.authority();
+        let uncovered = |nonce, appended| authority.uncovered(nonce, appended);
+        let knew = |nonce| before.map_or(0, |before| before.knew(nonce));
+        let would_notice = |nonce| authority.would_notice(nonce);
+        self.oracle().journal_has_changed(self.0.sim.now(), uncovered, knew, would_notice);
+    }
+
+    /// A node has acknowledged a write; with this token, if its record is in the journal without the data.
+    pub(crate) fn acknowledge(&self, node: NodeId, row: RowId, version: u64, token: Option<Token>) {
+        let now = self.0.sim.now();
+        let record = {
+            let authority = self.authority();
+            let nonce = token.map(|token| token.link().nonce);
+            let record = nonce.and_then(|nonce| Some((nonce, authority.appended_at(nonce)?)));
+            record.map(|record| {
+                let (missing_at, would_notice) =
+                    (authority.uncovered(record.0, record.1), authority.would_notice(record.0));
+                Recorded { nonce: record.0, appended: record.1, missing_at, would_notice }
+            })
+        };
+        let mut database = self.database();
+        let mut oracle = self.oracle();
+        oracle.acknowledged(&mut database, row, version, now);
+        if let Some(record) = record.filter(|_| self.0.options.journal == JournalKind::Redis) {
+            oracle.recorded((row, version), record, node, now);
         }
+    }
+
+    /// A node's process has died, and all that it knew with it.
+    pub(crate) fn has_died(&self, node: NodeId) {
+        self.authority().forget(node);
+        self.oracle().forget_own(node);
     }
 
     /// Ends the run: drops all that runs, and with it every handle.
     pub(crate) fn shut_down(&self) {
         self.0.sim.shut_down();
-        lock(&self.0.hints).clear();
+        self.ears().clear();
     }
 }
 

@@ -51,7 +51,7 @@ fn json_is_one_object_with_every_kind_of_fault() {
     assert_eq!(summary["base_seed"], 5);
     assert_eq!(summary["runs"], 3);
     assert_eq!(summary["ok"], true);
-    assert_eq!(summary["faults"].as_object().unwrap().len(), 41);
+    assert_eq!(summary["faults"].as_object().unwrap().len(), 44);
     assert!(summary["witnessed"]["reads"].as_u64() > Some(0), "{summary}");
     assert!(summary["failures"].as_array().unwrap().is_empty());
 }

@@ -54,6 +54,11 @@ impl Chain {
         link.epoch == self.epoch && (link.position < self.first || self.locate(&link).is_some())
     }
 
+    /// Whether this link's place is before the first one remembered, so that nobody can tell what stood there.
+    pub(super) fn has_forgotten(&self, link: &Link) -> bool {
+        link.epoch == self.epoch && link.position < self.first
+    }
+
     /// Whether this history, which this link belongs to, has no place for it: another record stands there, or none yet.
     pub(super) fn has_lost(&self, link: &Link) -> bool {
         link.epoch == self.epoch && link.position >= self.first && self.locate(link).is_none()

@@ -14,12 +14,39 @@ use std::sync::{Arc, PoisonError};
 /// Announcements told apart; more, and everything is fenced until the newest of them is applied.
 const AWAITED_MAX: usize = 1024;
 
+/// How this node stands to a record that the journal said it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// It has been applied, or will be; should another stand in its place, applying that one fails.
+    ToCome,
+    /// Another record stands in its place.
+    Lost,
+    /// Its place is before all that are remembered, or too many are looked out for: nobody here can tell.
+    Forgotten,
+}
+
 #[derive(Default)]
 pub(super) struct Standing {
     /// No journal has a record of these yet.
     queued: Arc<[Target]>,
     /// The journal has a record of these, at this link.
     awaited: Vec<(Link, Arc<[Target]>)>,
+    /// The journal said that it took these.
+    expected: Vec<Link>,
+    /// One of them that was passed without having been applied: its history was taken up anew from behind it.
+    skipped: Option<Link>,
+}
+
+impl Standing {
+    /// The records that were in the journal.
+    fn links(&self) -> impl Iterator<Item = Link> {
+        self.awaited.iter().map(|(link, _)| *link).chain(self.expected.iter().copied())
+    }
+
+    fn forget(&mut self, is_over: impl Fn(&Link) -> bool) {
+        self.awaited.retain(|(link, _)| !is_over(link));
+        self.expected.retain(|link| !is_over(link));
+    }
 }
 
 impl Fences {
@@ -45,6 +72,30 @@ impl Fences {
         }
     }
 
+    /// Has this node look out for a record that the journal said it took, until it is applied: another one in its place is
+    /// none to go on with.
+    pub fn expect(&self, link: Link) -> Expected {
+        let chain = self.write();
+        // The mistake: it is enough to look for it once everything has been applied.
+        if crate::seeded_bug!("append_not_expected") {
+            return Expected::ToCome;
+        }
+        let Some(chain) = chain.as_ref() else { return Expected::ToCome };
+        if chain.has_forgotten(&link) {
+            return Expected::Forgotten;
+        }
+        let is_passed = link.epoch == chain.head().epoch && link.position <= chain.head().position;
+        if is_passed {
+            return if chain.has_lost(&link) { Expected::Lost } else { Expected::ToCome };
+        }
+        let expected = &mut self.standing().expected;
+        if expected.len() >= AWAITED_MAX {
+            return Expected::Forgotten;
+        }
+        expected.push(link);
+        Expected::ToCome
+    }
+
     /// Keeps all that is queued fenced from now on, whatever is applied, until called with something else. What was
     /// fenced last before this call, at `fenced`, is fenced again only if something has been applied since.
     pub fn fence_queued(&self, targets: Arc<[Target]>, fenced: Option<Birth>) {
@@ -60,7 +111,14 @@ impl Fences {
     pub fn awaited(&self) -> Vec<Link> {
         let _chain = self.read();
         let standing = self.standing();
-        standing.awaited.iter().map(|(link, _)| *link).collect()
+        standing.links().collect()
+    }
+
+    /// A record that the journal said it took in this history, and that nobody here can say whether it kept: it has dropped
+    /// what it had at that place. Until another history is adopted.
+    pub fn skipped(&self) -> Option<Link> {
+        let _chain = self.read();
+        self.standing().skipped
     }
 
     /// Of these records, which were in the journal before it was asked for its head, those of another epoch than that
@@ -71,27 +129,33 @@ impl Fences {
         }
         let _chain = self.write();
         let mut standing = self.standing();
-        standing.awaited.retain(|(link, _)| link.epoch == head.epoch || !awaited.contains(link));
+        standing.forget(|link| link.epoch != head.epoch && awaited.contains(link));
     }
 
     /// Whether this record stands where one was said to be that this node awaits. Under the chain's lock.
     pub(super) fn displaces(&self, record: Link) -> bool {
         let standing = self.standing();
         let place = |link: &Link| link.epoch == record.epoch && link.position == record.position;
-        standing.awaited.iter().any(|(link, _)| place(link) && link.nonce != record.nonce)
+        standing.links().any(|link| place(&link) && link.nonce != record.nonce)
     }
 
     /// A history was adopted from this link. Whatever carries a stamp of another epoch is below the floor from now on, and
     /// whatever carries one of this epoch was loaded after it began. Under the chain's lock.
     pub(super) fn stand_in(&self, adopted: Link) {
-        self.standing().awaited.retain(|(link, _)| link.epoch == adopted.epoch);
+        {
+            let mut standing = self.standing();
+            standing.forget(|link| link.epoch != adopted.epoch);
+            let is_here = |link: &Link| link.epoch == adopted.epoch;
+            let passed = standing.expected.iter().find(|link| link.position <= adopted.position).copied();
+            standing.skipped = standing.skipped.filter(is_here).or(passed);
+        }
         self.raise_standing(adopted);
     }
 
     /// Everything up to this link has been applied: raises what stands above it. Under the chain's lock.
     pub(super) fn raise_standing(&self, applied: Link) {
         let mut standing = self.standing();
-        standing.awaited.retain(|(link, _)| link.epoch != applied.epoch || link.position > applied.position);
+        standing.forget(|link| link.epoch == applied.epoch && link.position <= applied.position);
         if crate::seeded_bug!("standing_fence_falls") {
             return;
         }

@@ -24,9 +24,13 @@ pub(super) async fn session(here: &Node, there: &Node, row: RowId) {
     };
     judge(here, Kind::Bounded, row, begun, &outcome, None);
     let covered = world.oracle().covered(&world.database(), row, seen, world.sim().now());
+    // A token is a place in the history of the server that is asked for it, and stands for no record that is not there.
+    let stands = !world.oracle().is_missing_for(here.rt.node, row, covered);
     let Ok(token) = here.cache.token().await else { return };
     let text = token.to_string();
     world.note(here.rt.node, || format!("session: row {} up to version {covered}, token {text}", row.0));
+    // One master of two cannot tell a place of the other's from a place of its own that it has long passed.
+    let is_apart = !world.authority().are_together(here.rt.node, there.rt.node);
     let there = there.clone();
     there.rt.clone().spawn(async move {
         let Ok(token) = text.parse() else { return };
@@ -35,9 +39,11 @@ pub(super) async fn session(here: &Node, there: &Node, row: RowId) {
         }
         let begun = there.world.sim().now();
         let outcome = fetch(&there, Kind::Bounded, row).await;
-        // A failover, or a journal that lost its records, may have undone what the token stood for.
+        // A failover may have undone what the token stood for.
         let is_there = there.world.database().is_visible(row, covered);
-        let loses = there.world.options().has(crate::fault::Fault::JournalTailLoss);
-        judge(&there, Kind::Bounded, row, begun, &outcome, (is_there && !loses).then_some(covered));
+        let is_excused = is_apart
+            && there.world.oracle().excuses(there.rt.node, row, covered, begun, there.world.sim().now());
+        let binds = is_there && stands && !is_excused;
+        judge(&there, Kind::Bounded, row, begun, &outcome, binds.then_some(covered));
     });
 }

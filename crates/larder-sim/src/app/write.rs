@@ -5,7 +5,7 @@ use crate::node::Node;
 use crate::options::Capture;
 use crate::oracle::Region as Kind;
 use crate::sched::SECOND;
-use larder::{Cause, Invalidated, Target, tag};
+use larder::{Cause, Invalidated, Target, Token, tag};
 use larder_core::seeded_bug;
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ async fn write_row(node: &Node, row: RowId) -> Result<(), Failed> {
     }
     let snapshot = node.region_of(row, Kind::Bounded).snapshot();
     let transaction = Transaction::begin(world, &node.rt, row).await?;
-    let (_, owner, was_safe) = transaction.replaces;
+    let (replaced, owner, was_safe) = transaction.replaces;
+    let was_safe = was_safe && !world.oracle().is_missing(row, replaced);
     let version = transaction.version;
     // The owner's tag covers only what was cached of the version replaced, so all before it must be dead already.
     let (targets, covers_all) = node.targets_of(row, was_safe.then_some(owner));
@@ -43,7 +44,7 @@ async fn write_row(node: &Node, row: RowId) -> Result<(), Failed> {
     };
     if by_outbox {
         transaction.commit(Some((targets, Cause::new("outbox")))).await?;
-        acknowledge(node, row, version);
+        acknowledge(node, row, version, None);
         return Ok(());
     }
     transaction.commit(None).await?;
@@ -52,7 +53,6 @@ async fn write_row(node: &Node, row: RowId) -> Result<(), Failed> {
     }
     // Three tries, then the row is left to the application's recovery.
     for _ in 0..3 {
-        let asked = world.sim().now();
         let invalidated = node.cache.invalidate(targets.clone()).await;
         world.note(node.rt.node, || {
             let says = match &invalidated {
@@ -63,12 +63,13 @@ async fn write_row(node: &Node, row: RowId) -> Result<(), Failed> {
             format!("row {} version {version}: invalidate says {says}", row.0)
         });
         match invalidated {
-            Ok(Invalidated::Applied { .. }) if world.oracle().may_have_lost(asked) => {
+            // What was replaced may still be cached somewhere, and whatever came before that too.
+            Ok(Invalidated::Applied { .. }) if !covers_all && world.oracle().is_missing(row, replaced) => {
                 return Err(Failed::Unknown);
             }
-            Ok(Invalidated::Applied { .. }) => {
+            Ok(Invalidated::Applied { token, .. }) => {
                 announced(node, row, version, covers_all);
-                acknowledge(node, row, version);
+                acknowledge(node, row, version, Some(token));
                 return Ok(());
             }
             Ok(Invalidated::Queued) => {
@@ -84,11 +85,10 @@ async fn write_row(node: &Node, row: RowId) -> Result<(), Failed> {
 /// Announces, and returns when no node serves anything older.
 async fn wait_for_all(node: &Node, row: RowId, version: u64, targets: Vec<Target>) -> Result<(), Failed> {
     let world = &node.world;
-    let asked = world.sim().now();
     match node.cache.invalidate_and_wait(targets).await {
-        Ok(Invalidated::Applied { .. }) if !world.oracle().may_have_lost(asked) => {
+        Ok(Invalidated::Applied { token, .. }) => {
             announced(node, row, version, true);
-            acknowledge(node, row, version);
+            acknowledge(node, row, version, Some(token));
             let visible = world.database().is_visible(row, version);
             if visible {
                 world.oracle().everywhere(row, version, world.sim().now());
@@ -127,7 +127,7 @@ async fn write_guarded(node: &Node, row: RowId) -> Result<(), Failed> {
         Err(Failed::Unknown) => return Err(Failed::Unknown),
     }
     guard.commit().await.map_err(|_| Failed::Unknown)?;
-    acknowledge(node, row, version);
+    acknowledge(node, row, version, None);
     if world.database().is_visible(row, version) {
         world.oracle().everywhere(row, version, world.sim().now());
     }
@@ -135,10 +135,9 @@ async fn write_guarded(node: &Node, row: RowId) -> Result<(), Failed> {
     Ok(())
 }
 
-fn acknowledge(node: &Node, row: RowId, version: u64) {
+fn acknowledge(node: &Node, row: RowId, version: u64, token: Option<Token>) {
     let world = &node.world;
-    let now = world.sim().now();
-    world.oracle().acknowledged(&mut world.database(), row, version, now);
+    world.acknowledge(node.rt.node, row, version, token);
     world.note(node.rt.node, || format!("row {} version {version} acknowledged", row.0));
 }
 

@@ -5,7 +5,8 @@
 //! on the same server, or lets two transactions write one row at once.
 
 use crate::options::Options;
-use crate::sched::Time;
+use crate::sched::{NodeId, Time};
+use std::collections::BTreeMap;
 
 /// A row's number; rows belong to tenants and groups by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,9 +54,8 @@ pub(crate) struct Database {
     pub(crate) newest_commit: Time,
     /// How often the primary has been replaced.
     pub(crate) timeline: u64,
-    /// Loads at the database now, and the most there have been, by node.
-    pub(crate) loading: Vec<u64>,
-    pub(crate) loading_most: Vec<u64>,
+    /// Loads at the database now, and the most there have been, of each life of each node.
+    pub(crate) loading: BTreeMap<(NodeId, u32), (u64, u64)>,
     pub(crate) reads: u64,
     pub(crate) commits: u64,
     tenants: u32,
@@ -81,8 +81,7 @@ impl Database {
             replica_at: 0,
             newest_commit: 0,
             timeline: 0,
-            loading: Vec::new(),
-            loading_most: Vec::new(),
+            loading: BTreeMap::new(),
             reads: 0,
             commits: 0,
             tenants: options.tenants,
@@ -153,14 +152,19 @@ impl Database {
         self.newest_commit = now;
     }
 
-    /// The primary is gone; the replica takes its place. Whatever it has not replayed by `kept_until` is lost.
-    pub(crate) fn fail_over(&mut self, kept_until: Time, now: Time) {
+    /// The primary is gone; the replica takes its place. Whatever it has not replayed by `kept_until` is lost; how many
+    /// commits that were.
+    pub(crate) fn fail_over(&mut self, kept_until: Time, now: Time) -> usize {
         self.timeline += 1;
+        let mut lost = 0;
         for row in &mut self.rows {
             row.is_locked = false;
             for version in &mut row.versions {
                 match version.state {
-                    State::Visible(at) if at > kept_until => version.state = State::Lost(now),
+                    State::Visible(at) if at > kept_until => {
+                        version.state = State::Lost(now);
+                        lost += 1;
+                    }
                     State::Pending => version.state = State::Aborted,
                     _ => {}
                 }
@@ -168,5 +172,6 @@ impl Database {
             let visible = |n: &u64| matches!(row.versions[*n as usize].state, State::Visible(_));
             row.current = (0..row.versions.len() as u64).rev().find(visible).unwrap_or(0);
         }
+        lost
     }
 }

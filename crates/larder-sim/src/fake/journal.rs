@@ -1,17 +1,23 @@
 //! The journal's authority, and one node's port to it.
 //!
-//! It lives beside the data, as on Postgres: an outbox row is written in the data's transaction, durable before it is
-//! visible; a sequencer step, under a lock that one session holds at a time, moves visible rows into the journal with dense
-//! positions; reading the journal runs that step first. Appending without an outbox writes the record directly.
-//! May: refuse, hang, lose the answer, be slow, forget old records, lose its newest records (as Redis does when it
-//! fails over). Never: two records at one position of one history.
+//! It is one of two. Beside the data, as on Postgres: an outbox row is written in the data's transaction, durable before
+//! it is visible; a sequencer step, under a lock that one session holds at a time, moves visible rows into the journal with
+//! dense positions; reading the journal runs that step first; appending without an outbox writes the record directly. Or
+//! on a Redis server: appended after the commit, no outbox, and hints that bring the record.
+//! May: refuse, hang, lose the answer, be slow, forget old records. On Redis also: lose its newest records and go on
+//! in the same history, start with nothing or from an old dump, split in two that both take records until one is told to
+//! stop, and forget who is there with any of it. Never: two records at one position of one history on one server; and
+//! beside the data, lose a record that was committed.
 
 mod authority;
+mod log;
 mod outbox;
 
-pub(crate) use authority::Authority;
+pub(crate) use authority::{Authority, Before, Nodes, bit};
 
 use crate::fault::Fault;
+use crate::hints::Ear;
+use crate::options::JournalKind;
 use crate::sched::{MS, NodeRuntime, SECOND};
 use crate::world::{Service, World};
 use larder_core::expiry::nanos;
@@ -19,13 +25,12 @@ use larder_core::port::{Appended, BoxFuture, Hint, History, Journal, JournalErro
 use larder_core::{Act, Attendance, Cause, Epoch, Link, NodeId, Target, seeded_bug};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// One node's way to the journal.
 pub(crate) struct JournalPort {
     world: World,
     rt: NodeRuntime,
-    hint: Arc<Notify>,
+    ear: Arc<Ear>,
 }
 
 /// The sequencer's lock, for as long as its session lives.
@@ -39,7 +44,7 @@ impl Drop for Turn {
 
 impl JournalPort {
     pub(crate) fn new(world: &World, rt: &NodeRuntime) -> Self {
-        JournalPort { world: world.clone(), rt: rt.clone(), hint: world.listen() }
+        JournalPort { world: world.clone(), rt: rt.clone(), ear: world.listen(rt.node) }
     }
 
     /// To the journal; it may refuse, dawdle or never answer.
@@ -100,7 +105,7 @@ impl JournalPort {
         drop(turn);
         if moved > 0 {
             world.note(self.rt.node, || format!("sequencer moves {moved} records"));
-            world.hint_all();
+            world.hint_all(self.rt.node, &Hint::Look);
         }
         seen
     }
@@ -120,7 +125,8 @@ impl JournalPort {
         let seen = self.sequence().await;
         // Fewer than asked for, as when records are large.
         let limit = if self.world.sim().chance(0.3) { limit.min(3) } else { limit };
-        let page = self.world.authority().page(after, limit).map(|page| as_of(page, after, seen));
+        let page = self.world.authority().page(self.rt.node, after, limit);
+        let page = page.map(|page| as_of(page, after, seen));
         if let Ok(page) = &page
             && let (Some(first), Some(last)) = (page.records.first(), page.records.last())
         {
@@ -133,7 +139,7 @@ impl JournalPort {
 
     fn note_present(&self, node: NodeId, applied: Link, lasts: Duration) {
         let now = self.world.sim().now();
-        self.world.authority().attend(node, applied, nanos(lasts), now);
+        self.world.authority().attend(self.rt.node, node, applied, nanos(lasts), now);
     }
 }
 
@@ -151,7 +157,7 @@ impl Journal for JournalPort {
         Box::pin(async move {
             self.ask().await?;
             self.sequence().await;
-            let history = self.world.authority().history();
+            let history = self.world.authority().history(self.rt.node);
             self.answer().await?;
             Ok(history)
         })
@@ -197,7 +203,7 @@ impl Journal for JournalPort {
     ) -> BoxFuture<'a, Result<Option<Attendance>, JournalError>> {
         Box::pin(async move {
             self.ask().await?;
-            let attendance = self.world.authority().attendance(self.world.sim().now());
+            let attendance = self.world.authority().attendance(self.rt.node, self.world.sim().now());
             self.answer().await?;
             Ok(Some(attendance))
         })
@@ -216,13 +222,14 @@ impl Journal for JournalPort {
             if self.world.strikes(Fault::JournalLostAnswer, 0.03) {
                 return Err(JournalError::indeterminate("the question was lost", "simulated"));
             }
-            let (after, link) = {
-                let mut authority = self.world.authority();
-                let after = authority.head();
-                (after, authority.append(act, targets.to_vec(), cause.clone(), self.world.sim()))
-            };
-            self.world.note(self.rt.node, || format!("appends {}: {act:?} {targets:?}", link.position));
-            self.world.hint_all();
+            let (node, sim) = (self.rt.node, self.world.sim());
+            let (after, record) =
+                self.world.authority().append(node, act, targets.to_vec(), cause.clone(), sim);
+            let link = record.link;
+            self.world.note(node, || format!("appends {}: {act:?} {targets:?}", link.position));
+            let brings = self.world.options().journal == JournalKind::Redis;
+            let hint = if brings { Hint::Record { after, record: Box::new(record) } } else { Hint::Look };
+            self.world.hint_all(node, &hint);
             self.answer().await?;
             Ok(Appended { link, after: Some(after) })
         })
@@ -231,18 +238,19 @@ impl Journal for JournalPort {
     fn roll<'a>(&'a self, _namespace: &'a str, seen: Epoch) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(async move {
             self.ask().await?;
-            let rolled = self.world.authority().roll(seen, self.world.sim());
-            self.world.note(self.rt.node, || format!("asks for another epoch: {rolled}"));
-            self.world.hint_all();
+            let node = self.rt.node;
+            let rolled = self.world.authority().roll(node, seen, self.world.sim());
+            self.world.note(node, || format!("asks for another epoch: {rolled}"));
+            if rolled {
+                self.world.journal_has_changed(None);
+            }
+            self.world.hint_all(node, &Hint::Look);
             self.answer().await
         })
     }
 
     fn changed<'a>(&'a self, _namespace: &'a str) -> BoxFuture<'a, Hint> {
-        Box::pin(async {
-            self.hint.notified().await;
-            Hint::Look
-        })
+        Box::pin(self.ear.heard())
     }
 
     fn name(&self) -> &'static str {

@@ -5,13 +5,14 @@
 
 mod database;
 mod flights;
+mod gossip;
 mod journal;
 mod origin;
 mod store;
 mod transaction;
 
 pub(crate) use database::{Database, RowId, State};
-pub(crate) use journal::{Authority, JournalPort};
+pub(crate) use journal::{Authority, Before, JournalPort, Nodes, bit};
 pub(crate) use origin::{Origin, OriginError, Seen};
 pub(crate) use store::{Payloads, StorePort};
 pub(crate) use transaction::{Failed, Transaction};

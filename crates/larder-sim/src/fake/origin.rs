@@ -41,14 +41,10 @@ struct Place<'a>(&'a Origin);
 
 impl<'a> Place<'a> {
     fn take(origin: &'a Origin) -> Self {
-        let at = origin.rt.node.index();
         let mut database = origin.world.database();
-        if database.loading.len() <= at {
-            database.loading.resize(at + 1, 0);
-            database.loading_most.resize(at + 1, 0);
-        }
-        database.loading[at] += 1;
-        database.loading_most[at] = database.loading_most[at].max(database.loading[at]);
+        let (now, most) = database.loading.entry((origin.rt.node, origin.rt.life)).or_default();
+        *now += 1;
+        *most = (*most).max(*now);
         drop(database);
         Place(origin)
     }
@@ -56,7 +52,10 @@ impl<'a> Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.world.database().loading[self.0.rt.node.index()] -= 1;
+        let mut database = self.0.world.database();
+        if let Some((now, _)) = database.loading.get_mut(&(self.0.rt.node, self.0.rt.life)) {
+            *now -= 1;
+        }
     }
 }
 

@@ -4,10 +4,11 @@
 //! hand out damaged bytes or those of another key. Never: anything else; what it holds was once written.
 
 use super::flights::Leaders;
+use super::gossip::Word;
 use crate::fault::Fault;
-use crate::sched::{MS, NodeRuntime, SECOND, Time};
+use crate::sched::{MS, NodeId, NodeRuntime, SECOND, Time};
 use crate::world::{Service, World};
-use larder_core::port::{BoxFuture, SharedFlights, Store, StoreError, Stored};
+use larder_core::port::{BoxFuture, Browse, News, SharedFlights, Store, StoreError, Stored, Told, Use};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use xxhash_rust::xxh3::xxh3_64;
@@ -18,7 +19,7 @@ const UNDO_MAX: usize = 200_000;
 /// Bytes of an envelope's checksum.
 const CHECKSUM: usize = 8;
 
-type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(super) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What the store holds; two halves while it is split.
 #[derive(Default)]
@@ -26,6 +27,12 @@ pub(crate) struct Payloads {
     halves: [Rows; 2],
     leaders: [Leaders; 2],
     is_split: bool,
+    /// What nodes said of the store, the newest last.
+    pub(super) words: VecDeque<Word>,
+    /// Who looks through it, until when.
+    pub(super) looks: Option<(NodeId, Time)>,
+    /// Questions about entries, answered or not.
+    pub(crate) asked: u64,
     undo: VecDeque<(Time, Vec<u8>, Option<Vec<u8>>)>,
 }
 
@@ -47,6 +54,16 @@ impl Payloads {
         }
     }
 
+    /// Whether two nodes talk to the same half.
+    pub(super) fn are_together(&self, one: usize, other: usize) -> bool {
+        !self.is_split || one % 2 == other % 2
+    }
+
+    /// All that it holds, as one of its nodes sees it.
+    pub(super) fn all(&mut self, side: usize) -> &Rows {
+        self.rows(side)
+    }
+
     /// Who leads which flight, as the half on this side knows it.
     pub(super) fn leaders(&mut self, side: usize) -> &mut Leaders {
         &mut self.leaders[if self.is_split { side % 2 } else { 0 }]
@@ -56,22 +73,27 @@ impl Payloads {
         self.halves[0].len()
     }
 
-    /// Everything is gone.
-    pub(crate) fn wipe(&mut self) {
+    /// Everything is gone. Whether there was anything.
+    pub(crate) fn wipe(&mut self) -> bool {
+        let bit = !self.halves[0].is_empty();
         self.halves[0].clear();
         self.leaders[0].forget();
         self.undo.clear();
+        bit
     }
 
-    /// Back to how it was then.
-    pub(crate) fn roll_back(&mut self, then: Time) {
+    /// Back to how it was then. Whether it was another.
+    pub(crate) fn roll_back(&mut self, then: Time) -> bool {
+        let mut bit = false;
         while self.undo.back().is_some_and(|(at, _, _)| *at > then) {
-            let Some((_, key, old)) = self.undo.pop_back() else { return };
+            let Some((_, key, old)) = self.undo.pop_back() else { break };
+            bit = true;
             match old {
                 Some(bytes) => self.halves[0].insert(key, bytes),
                 None => self.halves[0].remove(&key),
             };
         }
+        bit
     }
 
     /// Both halves go on, each for the nodes on its side.
@@ -82,8 +104,9 @@ impl Payloads {
         self.undo.clear();
     }
 
-    /// One half wins.
-    pub(crate) fn join(&mut self, winner: usize) {
+    /// One half wins. Whether the other had become another.
+    pub(crate) fn join(&mut self, winner: usize) -> bool {
+        let bit = self.halves[0] != self.halves[1];
         if winner == 1 {
             self.halves.swap(0, 1);
             self.leaders.swap(0, 1);
@@ -91,6 +114,7 @@ impl Payloads {
         self.halves[1].clear();
         self.is_split = false;
         self.undo.clear();
+        bit
     }
 
     /// Takes the stamps out of all envelopes, as if nobody had known them when these were written.
@@ -98,11 +122,10 @@ impl Payloads {
         self.halves.iter_mut().flat_map(Rows::values_mut).for_each(forget_stamp);
     }
 
-    pub(crate) fn evict(&mut self, at: usize) {
+    /// One of those that are there, if any is.
+    pub(crate) fn evict(&mut self, at: usize) -> bool {
         let key = self.halves[0].keys().nth(at % self.halves[0].len().max(1)).cloned();
-        if let Some(key) = key {
-            self.halves[0].remove(&key);
-        }
+        key.is_some_and(|key| self.halves[0].remove(&key).is_some())
     }
 }
 
@@ -125,7 +148,7 @@ fn forget_stamp(envelope: &mut Vec<u8>) {
 /// One node's way to the store.
 pub(crate) struct StorePort {
     pub(super) world: World,
-    rt: NodeRuntime,
+    pub(super) rt: NodeRuntime,
 }
 
 impl StorePort {
@@ -144,6 +167,7 @@ impl StorePort {
 
     pub(super) async fn ask(&self) -> Result<(), StoreError> {
         let world = &self.world;
+        world.payloads().asked += 1;
         world.travel(&self.rt, Service::Store).await.map_err(|e| StoreError::new("cut off", e))?;
         if world.strikes(Fault::StoreError, 0.02) {
             return Err(StoreError::new("the store refused", "simulated"));
@@ -235,7 +259,19 @@ impl Store for StorePort {
         })
     }
 
+    fn tell(&self, of: Use, news: News) {
+        self.say(of, news);
+    }
+
+    fn told(&self, of: Use) -> Option<Told> {
+        self.heard(of)
+    }
+
     fn flights(&self) -> Option<&dyn SharedFlights> {
+        Some(self)
+    }
+
+    fn browsable(&self) -> Option<&dyn Browse> {
         Some(self)
     }
 

@@ -2,8 +2,9 @@
 
 use super::{RowId, Seen, State};
 use crate::fault::Fault;
-use crate::sched::{MS, NodeRuntime, Time};
+use crate::sched::{MS, NodeId, NodeRuntime, Time};
 use crate::world::{Service, World};
+use larder_core::port::Hint;
 use larder_core::{Cause, Target};
 
 /// Why a write was not acknowledged.
@@ -110,7 +111,7 @@ impl Transaction {
                 drop(database);
                 if let Some(outbox) = outbox {
                     finishing.authority().outbox_visible(outbox, now);
-                    finishing.hint_all();
+                    finishing.hint_all(NodeId::WORLD, &Hint::Look);
                 }
             }
             shown.notify_one();

@@ -1,5 +1,6 @@
 //! What binds a read: for each level, the oldest version it may still return.
 
+use super::losses::Losses;
 use super::{Answer, Oracle, Region};
 use crate::fake::{Database, RowId, State};
 use crate::sched::{NodeId, Time};
@@ -21,6 +22,12 @@ impl Steps {
         // Added as time passes, so the times rise as the versions do.
         let later = self.0.partition_point(|(since, _)| *since <= at);
         later.checked_sub(1).map(|newest| self.0[newest])
+    }
+
+    /// The newest version that binds at a time, of those that are not excused.
+    fn newest(&self, at: Time, is_excused: impl Fn(u64) -> bool) -> Option<(Time, u64)> {
+        let later = self.0.partition_point(|(since, _)| *since <= at);
+        self.0[..later].iter().rev().find(|(_, n)| !is_excused(*n)).copied()
     }
 
     /// Since when there has been a newer version than this.
@@ -105,18 +112,10 @@ impl Levels {
         self.own.clear();
     }
 
-    /// The journal lost records since then: the writes they were of bind nobody any more.
-    pub(super) fn records_lost(&mut self, since: Time) {
-        for steps in self.safe.iter_mut().chain(&mut self.everywhere).chain(&mut self.shown) {
-            steps.retain(|at, _| at < since || at == 0);
-        }
-        self.own.clear();
-    }
-
-    /// From now on, what the primary shows binds every read at every level.
-    pub(super) fn settle(&mut self, database: &Database, now: Time) {
+    /// From now on, what the primary shows binds every read at every level. Whether it did not before.
+    pub(super) fn settle(&mut self, database: &Database, now: Time) -> bool {
         if self.settled_at.is_some() {
-            return;
+            return false;
         }
         self.settled_at = Some(now);
         self.own.clear();
@@ -125,23 +124,27 @@ impl Levels {
             steps.retain(|_, n| n < row.current);
             steps.add(now.saturating_sub(self.lagging), row.current);
         }
+        true
     }
 
-    pub(super) fn least(&self, answer: &Answer) -> Option<Least> {
-        let at = answer.row.0 as usize;
+    pub(super) fn least(&self, answer: &Answer, losses: &Losses) -> Option<Least> {
+        let (at, node) = (answer.row.0 as usize, answer.node);
         let is_settled = self.settled_at.is_some_and(|settled| settled <= answer.begun);
         let is_bounded = answer.region != Region::Eventual && !answer.is_fallback();
         let bound = if answer.region == Region::Lagging { self.lagging } else { self.bound };
+        let is_excused =
+            |n| !is_settled && losses.excuse((answer.row, n), node, answer.begun, answer.ended, bound);
         let own = self.own.get(&(answer.row, answer.node)).filter(|(at, _)| *at <= answer.begun);
         let own = own.filter(|_| answer.region != Region::Lagging);
         let own = own.map(|(at, n)| ("a node sees its own writes", *at, *n));
-        let bounded = || self.safe[at].at(answer.begun.saturating_sub(bound));
+        let bounded = || self.safe[at].newest(answer.begun.saturating_sub(bound), is_excused);
         let bounded = (is_bounded || is_settled).then(bounded).flatten().map(|(at, n)| ("the bound", at, n));
         let is_strong = is_bounded && answer.region != Region::Lagging;
         let strong = |name, steps: &Steps| {
-            is_strong.then(|| steps.at(answer.begun)).flatten().map(|(at, n)| (name, at, n))
+            is_strong.then(|| steps.newest(answer.begun, is_excused)).flatten().map(|(at, n)| (name, at, n))
         };
         let everywhere = strong("fresh after return", &self.everywhere[at]);
+        let everywhere = everywhere.filter(|_| !losses.may_be_apart(node, answer.begun, bound));
         let shown = strong("linearizable", &self.shown[at]);
         let session = answer.session.filter(|_| is_strong).map(|n| ("the session", answer.begun, n));
         [own, bounded, everywhere, shown, session].into_iter().flatten().max_by_key(|(_, _, n)| *n)

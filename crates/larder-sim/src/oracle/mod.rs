@@ -4,12 +4,15 @@
 //! it counts what a run has seen, since a run in which nothing was cached or nothing was stale proves nothing.
 
 mod levels;
+mod losses;
 
 use crate::fake::{Database, RowId, Seen, State};
 use crate::options::{Options, REPLICA_LAG_MAX};
 use crate::sched::{MS, NodeId, Time};
 use larder::{Freshness, Source};
 use levels::{Least, Levels};
+use losses::Losses;
+pub(crate) use losses::Recorded;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -86,6 +89,8 @@ pub(crate) struct Witnessed {
     pub(crate) fallbacks: u64,
     /// Reads that returned less than the newest acknowledged version, within their level.
     pub(crate) stale_within_bound: u64,
+    /// Reads that returned less than their level asks for, but for a record that the journal had lost.
+    pub(crate) excused: u64,
     /// How old, for each such read: counts by power of two of milliseconds.
     pub(crate) staleness_ms: BTreeMap<u64, u64>,
     /// Nodes that joined at the end and were asked for everything.
@@ -101,9 +106,8 @@ impl Violation {
 
 pub(crate) struct Oracle {
     levels: Levels,
+    losses: Losses,
     looked: Vec<NodeId>,
-    /// When the journal last lost records.
-    lost_at: Time,
     violations: Vec<Violation>,
     pub(crate) witnessed: Witnessed,
     /// Of all answers, in their order.
@@ -114,8 +118,8 @@ impl Oracle {
     pub(crate) fn new(options: &Options) -> Self {
         Oracle {
             levels: Levels::new(options.bound_ns(), REPLICA_LAG_MAX, options.rows as usize),
+            losses: Losses::default(),
             looked: Vec::new(),
-            lost_at: 0,
             violations: Vec::new(),
             witnessed: Witnessed::default(),
             fingerprint: 0xcbf2_9ce4_8422_2325,
@@ -143,6 +147,7 @@ impl Oracle {
     /// A node died, and what it had fenced with it.
     pub(crate) fn forget_own(&mut self, node: NodeId) {
         self.levels.forget_own(node);
+        self.losses.forget(node);
     }
 
     /// Versions were lost.
@@ -150,20 +155,11 @@ impl Oracle {
         self.levels.failed_over(database);
     }
 
-    /// Records of writes since then were lost.
-    pub(crate) fn records_lost(&mut self, since: Time, now: Time) {
-        self.lost_at = now;
-        self.levels.records_lost(since);
-    }
-
-    /// Whether a record appended since then may have been lost before its writer was told of it.
-    pub(crate) fn may_have_lost(&self, since: Time) -> bool {
-        self.lost_at >= since
-    }
-
     /// Everything is well and repaired: from here on, what the primary shows is what must be served, at every level.
     pub(crate) fn settle(&mut self, database: &Database, now: Time) {
-        self.levels.settle(database, now);
+        if self.levels.settle(database, now) {
+            self.expect_losses_noticed(now);
+        }
     }
 
     pub(crate) fn has_violations(&self) -> bool {
@@ -185,7 +181,7 @@ impl Oracle {
         self.count(answer);
         self.stamp(answer);
         let versions = &database.row(answer.row).versions;
-        let least = self.levels.least(answer);
+        let least = self.levels.least(answer, &self.losses);
         match answer.seen {
             Some(seen) => {
                 if seen.row != answer.row.0 || seen.tenant != database.tenant_of(answer.row) {
@@ -250,6 +246,10 @@ impl Oracle {
                 answer,
                 format!("version {n}; {least} was acknowledged {late} ms before"),
             );
+        }
+        let none = Losses::default();
+        if self.losses.is_any() && self.levels.least(answer, &none).is_some_and(|(_, _, least)| n < least) {
+            self.witnessed.excused += 1;
         }
         let safe = &self.levels.safe[answer.row.0 as usize];
         if let Some(since) = safe.overtaken(n).filter(|since| *since <= answer.begun) {

@@ -50,6 +50,7 @@ fn totals(tally: &Tally) -> Table {
         ("  while revalidated", share(seen.revalidating)),
         ("  as a fallback", share(seen.fallbacks)),
         ("  older, within the level", share(seen.stale_within_bound)),
+        ("  too old, excused by a lost record", share(seen.excused)),
         (
             "writes",
             format!("{}, and {} failed or unknown", grouped(seen.writes), grouped(seen.failed_writes)),

@@ -8,7 +8,7 @@ use crate::node::Node;
 use crate::options::Options;
 use crate::oracle::Region as Kind;
 use crate::world::Service;
-use larder::Invalidated;
+use larder::{Invalidated, Target, tag};
 
 const ROW: RowId = RowId(1);
 
@@ -44,8 +44,14 @@ pub(super) const STORIES: &[Scenario] = &[
         name: "queued_invalidation",
         story: "A node that cannot reach the journal commits and invalidates; it serves the new value at once, and everybody \
                 does once the journal is back, though nobody asks again.",
-        catches: &["queue_never_drained", "announce_does_not_fence"],
+        catches: &["queue_never_drained", "announce_does_not_fence", "failed_drain_is_done"],
         play: queued_invalidation,
+    },
+    Scenario {
+        name: "queue_is_full",
+        story: "A node that cannot reach the journal has queued all that it keeps: the next invalidation fails and says so.",
+        catches: &["queue_full_is_queued"],
+        play: queue_is_full,
     },
     Scenario {
         name: "hints_lost",
@@ -214,6 +220,34 @@ fn queued_invalidation(seed: u64) -> Played {
     )
 }
 
+fn queue_is_full(seed: u64) -> Played {
+    play(
+        seed,
+        |_| {},
+        |stage| async move {
+            let [a, b] = stage.nodes().await;
+            stage.read(&a, ROW).await;
+            stage.cut(&b, Service::Journal, 3000);
+            let cache = b.cache.clone();
+            let filled = stage.on(&b, async move {
+                let mut filled = Ok(Invalidated::Queued);
+                for n in 0..10_u64 {
+                    let targets: Vec<_> =
+                        (0..1000).map(|m| Target::tag(tag!["filling", n * 1000 + m])).collect();
+                    filled = filled.and(cache.invalidate(targets).await);
+                }
+                filled
+            });
+            let filled = filled.await;
+            stage.expect(matches!(filled, Ok(Invalidated::Queued)), &format!("all is queued: {filled:?}"));
+            stage.commit(&b, ROW).await;
+            let (cache, targets) = (b.cache.clone(), stage.keys_of(&b, ROW));
+            let refused = stage.on(&b, async move { cache.invalidate(targets).await }).await;
+            stage.expect(refused.is_err(), &format!("and one more is refused: {refused:?}"));
+        },
+    )
+}
+
 fn hints_lost(seed: u64) -> Played {
     let set = |options: &mut Options| {
         options.faults = vec![Fault::HintDrop];
@@ -321,10 +355,7 @@ fn compacted_while_away(seed: u64) -> Played {
 /// Writes, waits for all nodes, and then asks the one that is cut off.
 async fn write_and_wait(stage: &Stage, writer: &Node, cut_off: &Node) {
     stage.cut(cut_off, Service::Journal, 10_000);
-    let version = stage.commit(writer, ROW).await;
-    let (cache, targets) = (writer.cache.clone(), stage.keys_of(writer, ROW));
-    let done = stage.on(writer, async move { cache.invalidate_and_wait(targets).await }).await;
-    stage.expect(done.is_ok(), &format!("it is recorded and waited for: {done:?}"));
+    let version = stage.write_and_wait(writer, ROW).await;
     let read = stage.read(cut_off, ROW).await;
     stage.expect_version(read, ROW, version, "who waited for all nodes was told that all have it");
 }

@@ -9,6 +9,7 @@ mod journals;
 mod loads;
 mod nodes;
 mod readers;
+mod redis;
 mod stage;
 mod stores;
 
@@ -36,6 +37,7 @@ pub(crate) fn all() -> Vec<&'static Scenario> {
         nodes::STORIES,
         stores::STORIES,
         journals::STORIES,
+        redis::STORIES,
         databases::STORIES,
         clocks::STORIES,
     ];

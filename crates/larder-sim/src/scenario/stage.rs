@@ -3,13 +3,13 @@
 //! Nodes are real ones; what they do runs as tasks of theirs, so a paused node stands still and a killed one forgets.
 
 use crate::app::{is_in_loader, read_many, read_row};
-use crate::fake::{Failed, RowId, Transaction};
+use crate::fake::{Failed, RowId, Transaction, bit};
 use crate::node::{Node, REGIONS};
-use crate::options::{Capture, Options};
+use crate::options::{Capture, JournalKind, Options};
 use crate::oracle::{Region as Kind, Violation};
 use crate::sched::{MS, NodeId, NodeRuntime, SECOND};
 use crate::world::{Service, World};
-use larder::{Cause, Error, Invalidated, Outcome, Source, Target, tag};
+use larder::{Cause, Error, Invalidated, Outcome, Source, Target, Token, tag};
 use larder_core::interleave;
 use std::cell::Cell;
 use std::future::Future;
@@ -88,6 +88,7 @@ where
         group: 4,
         bound_ms: 1000,
         ttl_ms: 60_000,
+        journal: JournalKind::Beside,
         capture: Capture::Both,
         store: true,
         faulty_ms: LONGEST / MS,
@@ -158,7 +159,7 @@ impl Stage {
     pub(crate) fn kill(&self, node: &Node) {
         self.say(node.rt.node, "is killed");
         self.world.sim().kill(node.rt.node);
-        self.world.oracle().forget_own(node.rt.node);
+        self.world.has_died(node.rt.node);
     }
 
     /// The process is killed and another takes its place, with nothing in memory.
@@ -277,9 +278,47 @@ impl Stage {
         let now = self.world.sim().now();
         let mut database = self.world.database();
         database.fail_over(kept_until, now);
-        self.world.authority().fail_over(kept_until, self.world.sim());
+        self.world.authority().fail_over(kept_until, true, self.world.sim());
         self.world.oracle().failed_over(&database);
         self.say(NodeId::WORLD, "the database fails over");
+    }
+
+    /// The journal fails over to a replica that had not heard of so many records, and has other nodes on its list.
+    pub(crate) fn promote_journal(&self, lost: usize) {
+        self.change_journal(|world| {
+            world.authority().promote(lost, world.sim());
+        });
+        self.say(NodeId::WORLD, &format!("the journal fails over, and {lost} records are lost"));
+    }
+
+    /// The journal is restored from the only dump there is.
+    pub(crate) fn restore_journal(&self) {
+        self.change_journal(|world| {
+            world.authority().restore(world.sim());
+        });
+        self.say(NodeId::WORLD, "the journal is restored from a dump");
+    }
+
+    /// Another server takes itself for the journal's master too; these nodes talk to that one.
+    pub(crate) fn split_journal(&self, nodes: &[&Node]) {
+        let nodes = nodes.iter().fold(0, |all, node| all | bit(node.rt.node));
+        self.change_journal(|world| world.authority().split(nodes, world.sim()));
+        self.say(NodeId::WORLD, "the journal is split");
+    }
+
+    /// The other server is told that it is a replica.
+    pub(crate) fn heal_journal(&self) {
+        self.change_journal(|world| {
+            let gave_up = world.authority().heal(false);
+            world.oracle().split_is_over(gave_up, world.sim().now());
+        });
+        self.say(NodeId::WORLD, "the journal is one again");
+    }
+
+    fn change_journal(&self, change: impl FnOnce(&World)) {
+        let before = self.world.authority().before();
+        change(&self.world);
+        self.world.journal_has_changed(Some(&before));
     }
 
     /// A session somewhere takes the sequencer's lock, and is in no hurry.
@@ -355,7 +394,7 @@ impl Stage {
         let (stage, writer) = (self.clone(), node.clone());
         underway(&node.rt, async move {
             let version = stage.transact(&writer, row, Some(targets)).await;
-            stage.acknowledge(row, version);
+            stage.acknowledge(writer.rt.node, row, version, None);
             version
         })
     }
@@ -364,6 +403,22 @@ impl Stage {
     pub(crate) async fn commit(&self, node: &Node, row: RowId) -> u64 {
         let (stage, writer) = (self.clone(), node.clone());
         underway(&node.rt, async move { stage.transact(&writer, row, None).await }).done().await
+    }
+
+    /// Writes a row and invalidates it after its commit; the version.
+    pub(crate) async fn write_direct(&self, node: &Node, row: RowId) -> u64 {
+        let version = self.commit(node, row).await;
+        self.invalidate(node, row, version).await;
+        version
+    }
+
+    /// Writes a row and waits until all nodes have its invalidation; the version.
+    pub(crate) async fn write_and_wait(&self, node: &Node, row: RowId) -> u64 {
+        let version = self.commit(node, row).await;
+        let (cache, targets) = (node.cache.clone(), self.keys_of(node, row));
+        let done = self.on(node, async move { cache.invalidate_and_wait(targets).await }).await;
+        self.expect(done.is_ok(), &format!("it is recorded and waited for: {done:?}"));
+        version
     }
 
     /// Invalidates what was committed so; acknowledged, if it was recorded.
@@ -384,8 +439,8 @@ impl Stage {
             };
             let (now, of) = (stage.world.sim().now(), caller.rt.node);
             stage.world.oracle().announced(&stage.world.database(), of, row, version, now);
-            if invalidated != Invalidated::Queued {
-                stage.acknowledge(row, version);
+            if let Invalidated::Applied { token, .. } = invalidated {
+                stage.acknowledge(of, row, version, Some(token));
             }
             invalidated
         })
@@ -408,9 +463,8 @@ impl Stage {
         }
     }
 
-    fn acknowledge(&self, row: RowId, version: u64) {
-        let now = self.world.sim().now();
-        self.world.oracle().acknowledged(&mut self.world.database(), row, version, now);
+    fn acknowledge(&self, node: NodeId, row: RowId, version: u64, token: Option<Token>) {
+        self.world.acknowledge(node, row, version, token);
         self.say(NodeId::WORLD, &format!("row {} version {version} is acknowledged", row.0));
     }
 

@@ -4,6 +4,8 @@ use super::Scenario;
 use super::stage::{Played, play};
 use crate::fake::RowId;
 use crate::fault::Fault;
+use crate::oracle::Region as Kind;
+use crate::world::Service;
 
 const ROW: RowId = RowId(1);
 
@@ -32,6 +34,27 @@ pub(super) const STORIES: &[Scenario] = &[
         story: "The store splits, a write is seen by one half only, and the other half wins.",
         catches: &["promotion_restamps"],
         play: split_store,
+    },
+    Scenario {
+        name: "reclaimed_and_kept",
+        story: "The nodes look through the store for what is dead: an entry that a record has named goes, and those that \
+                none has named stay and are found by whoever joins.",
+        catches: &["reclaimer_skips_the_rule"],
+        play: reclaimed_and_kept,
+    },
+    Scenario {
+        name: "one_tries_for_all",
+        story: "A store has failed for a while. When it is to be tried again, one of those who ask for something tries it, \
+                and all others go to the origin at once.",
+        catches: &["breaker_half_open_by_all"],
+        play: one_tries_for_all,
+    },
+    Scenario {
+        name: "a_word_that_has_faded",
+        story: "A node once said that the store fails it. Long after that, one failure is no reason for another node to \
+                leave the store alone.",
+        catches: &["breaker_word_never_fades"],
+        play: a_word_that_has_faded,
     },
     Scenario {
         name: "swapped_payloads",
@@ -139,6 +162,76 @@ fn payload_without_a_stamp(seed: u64) -> Played {
             let c = stage.node().await;
             let read = stage.read(&c, ROW).await;
             stage.expect(read.is_loaded(), "without one it is a miss");
+        },
+    )
+}
+
+fn reclaimed_and_kept(seed: u64) -> Played {
+    play(
+        seed,
+        |_| {},
+        |stage| async move {
+            let [a, b] = stage.nodes().await;
+            for row in (0..20).map(RowId) {
+                stage.read(&a, row).await;
+            }
+            stage.pass(100).await;
+            let kept = stage.world.payloads().len();
+            stage.write(&b, ROW).await;
+            // A look begins every three to six seconds.
+            stage.pass(14_000).await;
+            let left = stage.world.payloads().len();
+            stage.expect(left + 1 == kept, &format!("one of {kept} entries is dead, and {left} are left"));
+            let c = stage.node().await;
+            for row in (2..20).map(RowId) {
+                let read = stage.read(&c, row).await;
+                stage.expect(read.is_from_store(), "nobody has named it");
+            }
+        },
+    )
+}
+
+fn one_tries_for_all(seed: u64) -> Played {
+    play(
+        seed,
+        |options| options.rows = 200,
+        |stage| async move {
+            let a = stage.node().await;
+            stage.cut(&a, Service::Store, 60_000);
+            for row in (0..10).map(RowId) {
+                stage.read(&a, row).await;
+            }
+            stage.expect(a.cache.stats().stores[0].degraded, "the store is left alone");
+            // Longer than any pause there can be.
+            stage.pass(11_000).await;
+            let asked = stage.world.payloads().asked;
+            let readers: Vec<_> =
+                (20..120).map(|row| stage.begin_read(&a, Kind::Bounded, RowId(row))).collect();
+            for reader in readers {
+                stage.expect(!reader.done().await.failed, "the origin is well");
+            }
+            let asked = stage.world.payloads().asked - asked;
+            stage.expect(asked <= 4, &format!("one reader and one writer try it, not {asked}"));
+        },
+    )
+}
+
+fn a_word_that_has_faded(seed: u64) -> Played {
+    play(
+        seed,
+        |_| {},
+        |stage| async move {
+            let [a, b] = stage.nodes().await;
+            for row in (0..12).map(RowId) {
+                stage.read(&b, row).await;
+            }
+            stage.world.payloads().said_long_ago(b.rt.node, stage.world.sim().now());
+            stage.pass(60_000).await;
+            stage.cut(&a, Service::Store, 5);
+            stage.read(&a, RowId(20)).await;
+            stage.pass(6).await;
+            let degraded = a.cache.stats().stores[0].degraded;
+            stage.expect(!degraded, "it failed once, and nobody has said anything for a minute");
         },
     )
 }

@@ -5,7 +5,7 @@ use super::Engine;
 use super::follow::JOURNAL_DEADLINE;
 use crate::error::Error;
 use larder_core::port::{Appended, JournalError, Nanos};
-use larder_core::{Act, Birth, Cause, Link, Record, Target, Token, seeded_bug};
+use larder_core::{Act, Birth, Cause, Expected, Link, Record, Target, Token, seeded_bug};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -83,7 +83,9 @@ impl Waiting {
     fn in_order(&self) -> Vec<&Target> {
         let mut targets: Vec<(u64, &Target)> =
             self.targets.iter().map(|(target, place)| (place.first, target)).collect();
-        targets.sort_unstable_by_key(|(first, _)| *first);
+        if !seeded_bug!("queue_drained_in_any_order") {
+            targets.sort_unstable_by_key(|(first, _)| *first);
+        }
         targets.into_iter().map(|(_, target)| target).collect()
     }
 }
@@ -120,7 +122,8 @@ impl Queue {
         }
         let new = targets.iter().filter(|target| !waiting.targets.contains_key(*target)).count();
         if waiting.targets.len() + new > QUEUE_MAX {
-            return false;
+            // The mistake: what finds no room is let go, and nobody is told.
+            return seeded_bug!("queue_full_is_queued");
         }
         for target in targets {
             waiting.added += 1;
@@ -155,7 +158,8 @@ impl Queue {
     fn done(&self, due: &Due) {
         let mut waiting = self.lock();
         for target in &due.targets {
-            if waiting.targets.get(target).is_some_and(|place| place.newest <= due.added) {
+            let is_newest = |place: &Place| place.newest <= due.added || seeded_bug!("queued_again_is_done");
+            if waiting.targets.get(target).is_some_and(is_newest) {
                 waiting.targets.remove(target);
             }
         }
@@ -230,7 +234,18 @@ impl Engine {
     /// Applies a record just appended. Should the journal have lost it again by now, it must begin another history:
     /// others may have gone on without it, and nobody else may know that it ever was. Whether it was kept.
     pub(super) async fn take_in(&self, link: Link) -> Result<bool, JournalError> {
-        let is_lost = self.catch_up().await.is_ok() && self.fences.has_lost(link);
+        // Before anything is applied: that may be so much that its place is forgotten again.
+        let expected = self.fences.expect(link);
+        let has_caught_up = self.catch_up().await.is_ok();
+        let is_lost = match expected {
+            Expected::ToCome => has_caught_up && self.fences.has_lost(link),
+            Expected::Lost => true,
+            Expected::Forgotten => match self.ask(self.journal.read(&self.namespace, link, 1)).await {
+                Ok(_) => false,
+                Err(error) if error.is_diverged() || error.is_compacted() => true,
+                Err(error) => return Err(error),
+            },
+        };
         if is_lost && !seeded_bug!("lost_append_not_noticed") {
             self.roll(link.epoch).await?;
             let _ = self.catch_up().await;
@@ -274,12 +289,19 @@ impl Engine {
         }
         let Some(due) = self.queue.due() else { return };
         let append = self.journal.append(&self.namespace, &due.targets, &due.cause);
-        if let Ok(Ok(link)) = self.runtime.timeout(JOURNAL_DEADLINE, append).await {
-            self.hint_others();
-            self.fences.fence_until(due.targets.as_slice().into(), link);
+        let appended = self.runtime.timeout(JOURNAL_DEADLINE, append).await;
+        if !matches!(appended, Ok(Ok(_))) && seeded_bug!("failed_drain_is_done") {
             self.queue.done(&due);
             self.fence_queued(None);
-            let _ = self.take_in(link).await;
+        }
+        if let Ok(Ok(link)) = appended {
+            self.hint_others();
+            self.fences.fence_until(due.targets.as_slice().into(), link);
+            // Made again, if nobody can say whether it is still there: a record that is there twice does no harm.
+            if self.take_in(link).await.is_ok() {
+                self.queue.done(&due);
+                self.fence_queued(None);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use larder_core::expiry::nanos;
 use larder_core::port::{Nanos, News, Told, Use};
+use larder_core::seeded_bug;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -68,7 +69,10 @@ impl Breaker {
         let is_tried = told.is_some_and(|told| told.news == News::Trying && told.ago < TRYING_COUNTS);
         let yields = is_tried && !is_well && !self.yielded.swap(true, Ordering::Relaxed);
         let next = now.saturating_add(if yields { OPEN_NS } else { nanos(lasts).max(OPEN_NS) });
+        let next = if seeded_bug!("breaker_half_open_by_all") { until } else { next };
         let took = self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        // The mistake: the pause is over for all who ask.
+        let took = took || seeded_bug!("breaker_half_open_by_all");
         if took && !yields { Leave::ToTry } else { Leave::Refused }
     }
 
@@ -96,7 +100,8 @@ impl Breaker {
             return None;
         }
         let told = told();
-        let others_fail = told.is_some_and(|told| told.news != News::Well && told.ago < FAILING_COUNTS);
+        let counts = |told: Told| told.ago < FAILING_COUNTS || seeded_bug!("breaker_word_never_fades");
+        let others_fail = told.is_some_and(|told| told.news != News::Well && counts(told));
         if let Some(told) = told {
             self.heard.fetch_max(told.number, Ordering::Relaxed);
         }

@@ -5,10 +5,10 @@
 
 use super::Engine;
 use super::hints::heard;
-use larder_core::port::{BoxFuture, Hint, JournalError, Nanos};
+use larder_core::port::{BoxFuture, Hint, History, JournalError, Nanos};
 use larder_core::{Epoch, Link, Record, Target, seeded_bug};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub(crate) struct Following {
     pub(crate) last_error: Mutex<Option<String>>,
     /// Histories that had lost something this node knew of. An old copy of the journal may bring one back.
     left: Mutex<VecDeque<Epoch>>,
+    /// Whether a history was taken up that may lack what this node knows, and has not been applied to its head since.
+    is_strange: AtomicBool,
 }
 
 impl Following {
@@ -117,6 +119,7 @@ impl Engine {
             let awaited = self.fences.awaited();
             match self.apply_all().await.and_then(|head| self.none_lost(&awaited, head)) {
                 Ok(head) => {
+                    self.settle_in();
                     self.note_birth();
                     let t0 = if seeded_bug!("lease_from_reply") { self.time.now() } else { t0 };
                     // A node that is closing has said, or is about to say, that it is gone.
@@ -146,6 +149,11 @@ impl Engine {
 
     /// Whether the journal still has the records it had taken from this node, as far as everything it has been applied.
     fn none_lost(&self, awaited: &[Link], head: Link) -> Result<Link, JournalError> {
+        if let Some(link) = self.fences.skipped() {
+            return Err(JournalError::diverged(format!(
+                "{link} was appended, and what stood there has been dropped"
+            )));
+        }
         match awaited.iter().find(|link| self.fences.has_lost(**link)) {
             Some(lost) => Err(JournalError::diverged(format!("{lost} was appended and is not there"))),
             None => {
@@ -161,7 +169,7 @@ impl Engine {
         loop {
             let at = match self.fences.head() {
                 Some(head) => head,
-                None => self.adopt_history().await?,
+                None => self.adopt_history().await?.oldest,
             };
             // Whoever appends a record that is not in the answer finds this node present.
             let page = if seeded_bug!("reads_without_attending") {
@@ -203,7 +211,18 @@ impl Engine {
         is_applied
     }
 
-    async fn adopt_history(&self) -> Result<Link, JournalError> {
+    /// A history taken up for another may have begun long before it was found: there may have been two, or it is an old
+    /// one. What others had put into stores before that is of a time when they did not know all that this node knows,
+    /// its own writes among that.
+    fn settle_in(&self) {
+        if self.following.is_strange.swap(false, Ordering::Relaxed)
+            && !seeded_bug!("strange_history_believed")
+        {
+            self.fences.fence(&[Target::Everything]);
+        }
+    }
+
+    async fn adopt_history(&self) -> Result<History, JournalError> {
         let mut history = self.ask(self.journal.history(&self.namespace)).await?;
         // It was left because it had lost records; stores hold entries that those made stale.
         if self.following.has_left(history.head.epoch) && !seeded_bug!("left_epoch_adopted") {
@@ -215,7 +234,7 @@ impl Engine {
         }
         self.fences.adopt(history.oldest, &history.open);
         self.strangers.forget();
-        Ok(history.oldest)
+        Ok(history)
     }
 
     /// Has the journal begin another history, if it still is in this one, and tells the others that there is something new.
@@ -233,8 +252,14 @@ impl Engine {
         {
             self.roll(head.epoch).await?;
             self.following.leave(head.epoch);
+            self.following.is_strange.store(true, Ordering::Relaxed);
         }
-        self.adopt_history().await.map(drop)
+        let history = self.adopt_history().await?;
+        if self.following.is_strange.load(Ordering::Relaxed) && !seeded_bug!("strange_history_believed") {
+            // Until all of it has been applied; not every level waits for that.
+            self.fences.fence_until(Arc::new([Target::Everything]), history.head);
+        }
+        Ok(())
     }
 
     pub(super) async fn ask<T>(
@@ -299,6 +324,9 @@ async fn follow(engine: Weak<Engine>, stop: CancellationToken) {
             hint = if applied < HINTS_MAX { at_once(journal.changed(&namespace)) } else { None };
         }
         if applied > 0 {
+            if seeded_bug!("hint_renews_lease") {
+                engine.fences.lease().extend(engine.time.now());
+            }
             engine.own_may_follow(true);
             engine.tell_progress();
             if hint.is_none() {

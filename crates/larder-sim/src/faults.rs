@@ -216,7 +216,6 @@ async fn pause(world: World, cluster: Cluster) -> Bit {
 
 async fn crash(world: World, cluster: Cluster) -> Bit {
     let Some(node) = cluster.any(&world) else { return Bit::No };
-    let bit = Bit::when(world.sim().is_alive(node));
     cluster.lock().insert(node, None);
     world.sim().kill(node);
     world.has_died(node);
@@ -224,7 +223,7 @@ async fn crash(world: World, cluster: Cluster) -> Bit {
     world.sim().delay(MS, 2 * SECOND).await;
     let life = world.sim().revive(node);
     start(&world, &cluster, NodeRuntime { sim: world.sim().clone(), node, life });
-    bit
+    Bit::Yes
 }
 
 async fn join(world: World, cluster: Cluster) -> Bit {
@@ -251,11 +250,11 @@ async fn wall_jump(world: World, cluster: Cluster) -> Bit {
 }
 
 async fn clock_jump(world: World, cluster: Cluster) -> Bit {
-    let Some(node) = cluster.any(&world).filter(|node| world.sim().is_alive(*node)) else { return Bit::No };
+    let Some(node) = cluster.any(&world).filter(|node| world.sim().is_running(*node)) else { return Bit::No };
     let by = world.sim().draw(|rng| rng.u64(MS..10 * SECOND));
     world.sim().jump_clock(node, by);
     world.note(node, || format!("its cheap clock jumps ahead by {} ms", by / MS));
-    // A living node reads its clock at least once before it is set right: to find out.
+    // A running node reads its clock at least once before it is set right: to find out.
     Bit::Yes
 }
 

@@ -80,10 +80,6 @@ impl Sim {
         })
     }
 
-    pub(crate) fn life_of(&self, node: NodeId) -> u32 {
-        self.with_node(node, |node, _| node.life)
-    }
-
     /// Whether a node is alive, and in this life.
     pub(crate) fn lives(&self, node: NodeId, life: u32) -> bool {
         self.with_node(node, |node, _| !node.is_dead && node.life == life)

@@ -6,7 +6,7 @@
 
 use super::Engine;
 use larder_core::sync::{AtomicBool, Mutex, MutexGuard};
-use larder_core::{Link, Record};
+use larder_core::{Expected, Link, Record};
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::PoisonError;
@@ -68,7 +68,9 @@ impl Engine {
             self.own_may_follow(true);
             return true;
         }
-        if !self.own.wait(after, record) {
+        // Should another record come in its place meanwhile, or that place be passed over, this must not look like having
+        // applied it.
+        if self.fences.expect(link) != Expected::ToCome || !self.own.wait(after, record) {
             return false;
         }
         let _waits = Waits(&self.own, link);

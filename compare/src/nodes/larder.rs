@@ -23,7 +23,7 @@ impl Node for Larder {
     async fn start(url: &str) -> Result<Self, Failure> {
         let redis = Redis::connect_with(RedisOptions::parse(url)?.deadline(DEADLINE)).await;
         let journal = RedisJournal::on(&redis);
-        let cache = Cache::builder("race").journal(journal).store(RedisStore::new(redis)).build().await?;
+        let cache = Cache::builder("race").journal(journal).store(RedisStore::on(&redis)).build().await?;
         let region = cache.region("versions", Policy::ttl(Duration::from_secs(3600)))?;
         Ok(Larder { cache, region })
     }

@@ -88,7 +88,7 @@ impl Stage {
     }
 
     pub(super) async fn store(&self) -> Result<Store, Failure> {
-        let store = RedisStore::new(self.redis.clone());
+        let store = RedisStore::on(&self.redis);
         let keys = self.names.iter().map(|name| name[PREFIX.len()..].to_vec()).collect();
         Ok(Store { store, keys })
     }
@@ -98,7 +98,7 @@ impl Stage {
         let cache = Cache::builder("compare")
             .memory(Bytes::mib(256))
             .journal(self.journal.clone())
-            .store(RedisStore::new(self.redis.clone()))
+            .store(RedisStore::on(&self.redis))
             .build()
             .await?;
         let region =

@@ -27,7 +27,7 @@ impl Node {
     async fn start(url: &str) -> Result<Self, Failure> {
         let redis = Redis::connect(url).await?;
         let journal = RedisJournal::on(&redis);
-        let cache = Cache::builder("stampede").journal(journal).store(RedisStore::new(redis)).build().await?;
+        let cache = Cache::builder("stampede").journal(journal).store(RedisStore::on(&redis)).build().await?;
         let region = cache.region("slots", Policy::ttl(Duration::from_secs(3600)))?;
         Ok(Node { cache, region })
     }

@@ -110,7 +110,7 @@ async fn bench() -> Bench {
     let server = start(Flavour::Redis7);
     let proxy = Proxy::start(server.address()).unwrap();
     let redis = connect(&proxy.url(), DEADLINE).await;
-    let store = Arc::new(RedisStore::new(redis.clone()));
+    let store = Arc::new(RedisStore::on(&redis));
     works("at first", &store).await;
     Bench { server, proxy, redis, store }
 }
@@ -261,7 +261,7 @@ async fn no_answer_is_ever_anothers() {
 async fn a_failover_behind_sentinel_is_followed() {
     let set = Sentinel::start(Flavour::Redis7).unwrap();
     let redis = connect(&set.url(), DEADLINE).await;
-    let store = Arc::new(RedisStore::new(redis));
+    let store = Arc::new(RedisStore::on(&redis));
     works("at first", &store).await;
     let traffic = traffic(&store);
     set.hand_over().unwrap();
@@ -276,7 +276,7 @@ async fn a_failover_behind_sentinel_is_followed() {
 async fn a_cluster_that_moves_and_fails_over_is_followed() {
     let cluster = Cluster::start(Flavour::Redis7).unwrap();
     let redis = connect(&cluster.url(), DEADLINE).await;
-    let store = Arc::new(RedisStore::new(redis));
+    let store = Arc::new(RedisStore::on(&redis));
     works("at first", &store).await;
     let keys: Vec<Vec<u8>> = (0..200u32).map(|n| format!("k{n}").into_bytes()).collect();
     let entries: Vec<Stored> = keys.iter().map(|key| entry(key, value_of(key, 3))).collect();
@@ -314,7 +314,7 @@ async fn a_cluster_that_moves_and_fails_over_is_followed() {
 async fn a_shard_that_is_gone_does_not_cost_the_others() {
     let arrange = |setup: Setup| setup.setting("cluster-require-full-coverage", "no");
     let cluster = Cluster::arranged(Flavour::Redis7, arrange).unwrap();
-    let cache = Cache::builder("shards").store(RedisStore::new(connect(&cluster.url(), DEADLINE).await));
+    let cache = Cache::builder("shards").store(RedisStore::on(&connect(&cluster.url(), DEADLINE).await));
     let cache = cache.build().await.unwrap();
     let region = cache.region::<u64>("r", Policy::ttl(Duration::from_secs(600))).unwrap();
     let store = || cache.stats().stores.remove(0).counts;
@@ -332,7 +332,7 @@ async fn a_shard_that_is_gone_does_not_cost_the_others() {
     })
     .await;
     // Another node, with nothing in memory.
-    let other = Cache::builder("shards").store(RedisStore::new(redis)).build().await.unwrap();
+    let other = Cache::builder("shards").store(RedisStore::on(&redis)).build().await.unwrap();
     let region = other.region::<u64>("r", Policy::ttl(Duration::from_secs(600))).unwrap();
     let counts = || other.stats().stores.remove(0).counts;
     let mut gone = Vec::new();

@@ -28,7 +28,7 @@ const HANG: Duration = Duration::from_secs(60);
 const URL: &str = "LARDER_TEST_REDIS";
 
 fn bench(url: &str, keep: impl Any + Send + Sync) -> StoreBench {
-    StoreBench { store: Arc::new(RedisStore::new(wait(connect(url, DEADLINE)))), keep: Box::new(keep) }
+    StoreBench { store: Arc::new(RedisStore::on(&wait(connect(url, DEADLINE)))), keep: Box::new(keep) }
 }
 
 fn single(flavour: Flavour) -> StoreBench {
@@ -100,7 +100,7 @@ impl Nodes {
         let mut caches = Vec::new();
         for _ in 0..nodes {
             // Connections of its own, as in a process of its own.
-            let store = RedisStore::new(connect(url, deadline).await);
+            let store = RedisStore::on(&connect(url, deadline).await);
             let builder = Cache::builder("nodes").journal(journal.clone()).store(store);
             caches.push(builder.build().await.unwrap());
         }

@@ -25,7 +25,7 @@ struct Node {
 }
 
 async fn node(url: &str, namespace: &str, journal: MemoryJournal) -> Node {
-    let store = RedisStore::new(connect(url, Duration::from_secs(5)).await).reclaim_every(REST);
+    let store = RedisStore::on(&connect(url, Duration::from_secs(5)).await).reclaim_every(REST);
     let cache = Cache::builder(namespace).journal(journal).store(store.clone()).build().await.unwrap();
     let region = cache.region::<String>("r", Policy::ttl(Duration::from_secs(3600))).unwrap();
     Node { cache, region, store }

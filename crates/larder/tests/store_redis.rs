@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 fn bench(options: RedisOptions, keep: impl Any + Send + Sync) -> StoreBench {
     let redis = wait(Redis::connect_with(options.deadline(DEADLINE)));
-    StoreBench { store: Arc::new(RedisStore::new(redis)), keep: Box::new(keep) }
+    StoreBench { store: Arc::new(RedisStore::on(&redis)), keep: Box::new(keep) }
 }
 
 fn single(flavour: Flavour) -> StoreBench {

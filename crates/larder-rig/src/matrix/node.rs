@@ -144,5 +144,5 @@ async fn connected(
         Some(path) => builder.journal(SqliteJournal::open(path)?).backplane(RedisBackplane::on(&redis)),
         None => builder.journal(RedisJournal::on(&redis)),
     };
-    Ok(builder.store(RedisStore::new(redis)).build().await?)
+    Ok(builder.store(RedisStore::on(&redis)).build().await?)
 }

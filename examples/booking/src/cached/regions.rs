@@ -89,7 +89,7 @@ impl Regions {
                         "the second tier cannot be reached, and is tried again and again: {why}"
                     ));
                 }
-                builder.store(RedisStore::new(redis.clone())).backplane(RedisBackplane::on(&redis))
+                builder.store(RedisStore::on(&redis)).backplane(RedisBackplane::on(&redis))
             }
         };
         let cache = builder.build().await?;

@@ -52,16 +52,16 @@ impl RedisStore {
     /// # Errors
     /// [`RedisError::is_unusable`] when the URL cannot be used.
     pub async fn connect(url: &str) -> Result<Self, RedisError> {
-        Ok(Self::new(Redis::connect(url).await?))
+        Ok(Self::on(&Redis::connect(url).await?))
     }
 
     /// A store on connections that a journal, or others, use as well. Must be called on a runtime of tokio's.
-    pub fn new(redis: Redis) -> Self {
+    pub fn on(redis: &Redis) -> Self {
         RedisStore {
-            flights: Arc::new(Flights::on(&redis)),
-            gossip: Arc::new(Gossip::on(&redis)),
+            flights: Arc::new(Flights::on(redis)),
+            gossip: Arc::new(Gossip::on(redis)),
             known_large: Arc::default(),
-            redis,
+            redis: redis.clone(),
             reclaim_every: RECLAIM_EVERY,
             room: Arc::new(Semaphore::new(WRITES_BYTES_MAX / UNIT)),
             closed: Arc::new(AtomicBool::new(false)),

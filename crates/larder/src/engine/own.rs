@@ -33,6 +33,17 @@ impl Own {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What waits for this place, without what others have applied, or another history has no place for.
+    fn next(&self, head: Link) -> Option<(Link, Record)> {
+        let mut waiting = self.lock();
+        if waiting.first_key_value().is_some_and(|(followed, _)| *followed < head.position) {
+            *waiting = waiting.split_off(&head.position);
+        }
+        let next = waiting.remove(&head.position);
+        self.any.store(!waiting.is_empty(), Ordering::SeqCst);
+        next
+    }
+
     fn wait(&self, after: Link, record: Record) -> bool {
         let mut waiting = self.lock();
         if waiting.len() >= WAITING_MAX {
@@ -95,20 +106,14 @@ impl Engine {
         if !self.own.any.load(Ordering::SeqCst) {
             return;
         }
-        let mut waiting = self.own.lock();
         let mut moves = has_moved;
-        while let Some(head) = self.fences.head() {
-            // What others have applied, or another history has no place for.
-            if waiting.first_key_value().is_some_and(|(followed, _)| *followed < head.position) {
-                *waiting = waiting.split_off(&head.position);
+        // Not under the lock: in the middle of applying one, whoever does may be overtaken by another who looks here.
+        while let Some((after, record)) = self.fences.head().and_then(|head| self.own.next(head)) {
+            if !self.apply_told(after, &record) {
+                break;
             }
-            match waiting.remove(&head.position) {
-                Some((after, record)) if self.apply_told(after, &record) => moves = true,
-                _ => break,
-            }
+            moves = true;
         }
-        self.own.any.store(!waiting.is_empty(), Ordering::SeqCst);
-        drop(waiting);
         if moves {
             self.own.news.notify_waiters();
         }

@@ -5,8 +5,11 @@
 mod rig;
 
 use larder::port::Journal as _;
-use larder::{Cache, Target, key, tag};
+use larder::{Cache, Error, Invalidated, Target, key, tag};
 use rig::{NS, Rig, bounded, eventual, ms, secs, settle, until};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 use tokio::runtime::Handle;
 
 fn tasks_alive() -> usize {
@@ -45,16 +48,22 @@ async fn closing_twice_or_from_two_tasks_at_once_waits_for_nothing_more() {
     assert!(began.elapsed() < secs(1), "closing took {:?}", began.elapsed());
 }
 
+/// An invalidation that was begun, and waits for the journal.
+async fn begun(rig: &Rig) -> Pin<Box<impl Future<Output = Result<Invalidated, Error>>>> {
+    let mut invalidating = Box::pin(rig.cache.invalidate([Target::tag(tag![1])]));
+    poll_fn(|context| {
+        assert!(invalidating.as_mut().poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    invalidating
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_close_does_not_wait_for_ever_for_an_invalidation_that_nobody_polls() {
     let rig = Rig::new().await;
     let hold = rig.journal.hold_appends();
-    let mut invalidating = Box::pin(rig.cache.invalidate([Target::tag(tag![1])]));
-    std::future::poll_fn(|context| {
-        assert!(invalidating.as_mut().poll(context).is_pending());
-        std::task::Poll::Ready(())
-    })
-    .await;
+    let invalidating = begun(&rig).await;
     rig.cache.close().await;
     drop(hold);
     // Nobody would try it again: it is said to have failed, and not to be queued.
@@ -65,12 +74,7 @@ async fn a_close_does_not_wait_for_ever_for_an_invalidation_that_nobody_polls() 
 async fn an_invalidation_whose_caller_goes_away_is_carried_through_and_a_close_waits_for_it() {
     let rig = Rig::new().await;
     let hold = rig.journal.hold_appends();
-    let mut invalidating = Box::pin(rig.cache.invalidate([Target::tag(tag![1])]));
-    std::future::poll_fn(|context| {
-        assert!(invalidating.as_mut().poll(context).is_pending());
-        std::task::Poll::Ready(())
-    })
-    .await;
+    let invalidating = begun(&rig).await;
     drop(invalidating);
     settle().await;
     let cache = rig.cache.clone();

@@ -123,7 +123,7 @@ impl Engine {
                     self.note_birth();
                     let t0 = if seeded_bug!("lease_from_reply") { self.time.now() } else { t0 };
                     // A node that is closing has said, or is about to say, that it is gone.
-                    if !self.stop.is_cancelled() {
+                    if !self.is_stopped() {
                         self.fences.lease().extend(t0);
                     }
                     self.own_may_follow(true);

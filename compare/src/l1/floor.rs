@@ -6,10 +6,8 @@
 
 use crate::Failure;
 use crate::l1::engine::{Engine, KeyKind, Pace, sweep};
-use crate::l1::peers::{PeerKey, SHARDS};
+use crate::l1::peers::{PeerKey, quick_cache};
 use crate::sample::Value;
-use quick_cache::sync::DefaultLifecycle;
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter};
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,14 +35,7 @@ pub(crate) struct Floor<K> {
 
 impl<K: PeerKey> Floor<K> {
     pub(crate) fn filled(kind: KeyKind, keys: Arc<[K]>, is_bounded: bool) -> Result<Self, Failure> {
-        let capacity = keys.len() * 2;
-        let options = OptionsBuilder::new()
-            .shards(SHARDS)
-            .estimated_items_capacity(capacity)
-            .weight_capacity(capacity as u64)
-            .build()?;
-        let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
-        let cache = quick_cache::sync::Cache::with_options(options, UnitWeighter, hasher, lifecycle);
+        let cache = quick_cache(keys.len())?;
         for (index, key) in (0u64..).zip(keys.iter()) {
             let value = Value::of(index);
             cache.insert(

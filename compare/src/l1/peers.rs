@@ -12,7 +12,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 /// As many for all that have shards; quick_cache's default of 8 here stops scaling at two threads.
-pub(super) const SHARDS: usize = 64;
+const SHARDS: usize = 64;
 
 /// What a peer needs of a key.
 pub(crate) trait PeerKey: Hash + Eq + Clone + Send + Sync + 'static {}
@@ -27,23 +27,26 @@ pub(crate) struct QuickCache<K> {
 
 impl<K: PeerKey> QuickCache<K> {
     pub(crate) fn filled(kind: KeyKind, keys: Arc<[K]>) -> Result<Self, Failure> {
-        let capacity = keys.len() * 2;
-        let options = OptionsBuilder::new()
-            .shards(SHARDS)
-            .estimated_items_capacity(capacity)
-            .weight_capacity(capacity as u64)
-            .build()?;
-        let cache = quick_cache::sync::Cache::with_options(
-            options,
-            UnitWeighter,
-            DefaultHashBuilder::default(),
-            DefaultLifecycle::default(),
-        );
+        let cache = quick_cache(keys.len())?;
         for (index, key) in (0u64..).zip(keys.iter()) {
             cache.insert(key.clone(), Value::shared(index));
         }
         Ok(Self { kind, keys, cache })
     }
+}
+
+/// An empty quick_cache with room for twice as many entries.
+pub(super) fn quick_cache<K: PeerKey, V: Clone>(
+    entries: usize,
+) -> Result<quick_cache::sync::Cache<K, V>, Failure> {
+    let capacity = entries * 2;
+    let options = OptionsBuilder::new()
+        .shards(SHARDS)
+        .estimated_items_capacity(capacity)
+        .weight_capacity(capacity as u64)
+        .build()?;
+    let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
+    Ok(quick_cache::sync::Cache::with_options(options, UnitWeighter, hasher, lifecycle))
 }
 
 impl<K: PeerKey> Engine for QuickCache<K> {

@@ -27,7 +27,7 @@ use crate::interleave;
 use crate::lease::Lease;
 use crate::path::Path;
 use crate::pattern::Pattern;
-use crate::position::{Link, Stamp};
+use crate::position::{Epoch, Link, Stamp};
 use crate::record::{Act, Intent, Record};
 use crate::sync::{ArcSwap, AtomicU64, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, scaled};
 use crate::target::Target;
@@ -179,8 +179,9 @@ impl Fences {
 
     /// Begins to follow a history from this link; everything known before is below the floor, and local fences are
     /// forgotten. `open` are the intents that are open as of the head this history was said to have: those opened after
-    /// `link` may be among them, and the records that open them change nothing then.
-    pub fn adopt(&self, link: Link, open: &[Intent]) {
+    /// `link` may be among them, and the records that open them change nothing then. Returns the other histories that have
+    /// taken records from this node which it has not applied: they are over, unless they are newer than this one.
+    pub fn adopt(&self, link: Link, open: &[Intent]) -> Vec<Epoch> {
         let mut chain = self.write();
         self.lease.revoke();
         let local = self.applied.load(Ordering::Relaxed) + 1;
@@ -197,7 +198,7 @@ impl Fences {
         self.replace_intents(open);
         *chain = Some(Chain::new(link, local));
         self.applied.store(local, Ordering::Release);
-        self.stand_in(link);
+        self.stand_in(link)
     }
 
     /// Applies the next record, all of it. One that was applied already changes nothing.

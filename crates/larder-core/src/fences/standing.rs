@@ -5,7 +5,7 @@
 //! anybody can say how old such an entry is. Written by whoever announces; never asked by the rule.
 
 use super::{Birth, Fences};
-use crate::position::Link;
+use crate::position::{Epoch, Link};
 use crate::sync::MutexGuard;
 use crate::target::Target;
 use std::sync::atomic::Ordering;
@@ -46,6 +46,15 @@ impl Standing {
     fn forget(&mut self, is_over: impl Fn(&Link) -> bool) {
         self.awaited.retain(|(link, _)| !is_over(link));
         self.expected.retain(|link| !is_over(link));
+    }
+
+    /// Forgets what is of other histories and `is_over`; which histories those are.
+    fn forget_others(&mut self, epoch: Epoch, is_over: impl Fn(&Link) -> bool) -> Vec<Epoch> {
+        let is_over = |link: &Link| link.epoch != epoch && is_over(link);
+        let mut others: Vec<Epoch> = self.links().filter(is_over).map(|link| link.epoch).collect();
+        others.dedup();
+        self.forget(is_over);
+        others
     }
 }
 
@@ -122,14 +131,13 @@ impl Fences {
     }
 
     /// Of these records, which were in the journal before it was asked for its head, those of another epoch than that
-    /// head's are of a history that is over: they are awaited no more.
-    pub fn forget_foreign(&self, awaited: &[Link], head: Link) {
+    /// head's are of histories that are over: they are awaited no more. Which histories.
+    pub fn forget_foreign(&self, awaited: &[Link], head: Link) -> Vec<Epoch> {
         if awaited.iter().all(|link| link.epoch == head.epoch) {
-            return;
+            return Vec::new();
         }
         let _chain = self.write();
-        let mut standing = self.standing();
-        standing.forget(|link| link.epoch != head.epoch && awaited.contains(link));
+        self.standing().forget_others(head.epoch, |link| awaited.contains(link))
     }
 
     /// Whether this record stands where one was said to be that this node awaits. Under the chain's lock.
@@ -140,16 +148,19 @@ impl Fences {
     }
 
     /// A history was adopted from this link. Whatever carries a stamp of another epoch is below the floor from now on, and
-    /// whatever carries one of this epoch was loaded after it began. Under the chain's lock.
-    pub(super) fn stand_in(&self, adopted: Link) {
-        {
+    /// whatever carries one of this epoch was loaded after it began. Which other histories have records that were awaited.
+    /// Under the chain's lock.
+    pub(super) fn stand_in(&self, adopted: Link) -> Vec<Epoch> {
+        let others = {
             let mut standing = self.standing();
-            standing.forget(|link| link.epoch != adopted.epoch);
+            let others = standing.forget_others(adopted.epoch, |_| true);
             let is_here = |link: &Link| link.epoch == adopted.epoch;
             let passed = standing.expected.iter().find(|link| link.position <= adopted.position).copied();
             standing.skipped = standing.skipped.filter(is_here).or(passed);
-        }
+            others
+        };
         self.raise_standing(adopted);
+        others
     }
 
     /// Everything up to this link has been applied: raises what stands above it. Under the chain's lock.

@@ -240,7 +240,7 @@ impl Journal for JournalPort {
             self.ask().await?;
             let node = self.rt.node;
             let rolled = self.world.authority().roll(node, seen, self.world.sim());
-            self.world.note(node, || format!("asks for another epoch: {rolled}"));
+            self.world.note(node, || format!("asks for another epoch than {seen}: {rolled}"));
             if rolled {
                 self.world.journal_has_changed(None);
             }

@@ -53,6 +53,14 @@ pub(super) const STORIES: &[Scenario] = &[
         play: back_into_a_history_that_was_left,
     },
     Scenario {
+        name: "back_into_a_history_that_was_never_followed",
+        story: "The journal starts with nothing, takes a record, and starts with nothing once more before its writer has come \
+                to follow what it was taken by. A dump of that short history comes back, together with one of the store. A \
+                node that joins then does not serve what the record named: its writer lives.",
+        catches: &["unfollowed_epoch_not_left"],
+        play: back_into_a_history_that_was_never_followed,
+    },
+    Scenario {
         name: "own_write_and_a_strange_history",
         story: "Two servers are master. On one the history begins anew; a node that talks to the other writes. When its \
                 server gives up, the node finds a history that it has never seen, and in the store entries that are good by \
@@ -192,6 +200,33 @@ fn back_into_a_history_that_was_left(seed: u64) -> Played {
         stage.past_the_bound().await;
         stage.pass(400).await;
         stage.expect_newest(&a, ROW).await;
+        stage.restore_journal();
+        stage.past_the_bound().await;
+        stage.world.payloads().roll_back(dumped);
+        let c = stage.node().await;
+        stage.expect_newest(&c, ROW).await;
+    })
+}
+
+fn back_into_a_history_that_was_never_followed(seed: u64) -> Played {
+    play_on_redis(seed, |stage| async move {
+        let [a, b] = stage.nodes().await;
+        stage.cut(&b, Service::Journal, 2000);
+        stage.empty_journal();
+        stage.pass(1000).await;
+        stage.world.authority().dump(stage.world.sim());
+        stage.read(&a, ROW).await;
+        stage.pass(100).await;
+        let dumped = stage.world.sim().now();
+        stage.pass(901).await;
+        let version = stage.commit(&b, ROW).await;
+        let appended = stage.world.authority().appended;
+        let invalidating = stage.begin_invalidation(&b, ROW, version);
+        stage.until(move |world| world.authority().appended > appended).await;
+        stage.empty_journal();
+        invalidating.done().await;
+        stage.past_the_bound().await;
+        stage.kill(&a);
         stage.restore_journal();
         stage.past_the_bound().await;
         stage.world.payloads().roll_back(dumped);

@@ -291,6 +291,12 @@ impl Stage {
         self.say(NodeId::WORLD, &format!("the journal fails over, and {lost} records are lost"));
     }
 
+    /// The journal's server starts with nothing.
+    pub(crate) fn empty_journal(&self) {
+        self.change_journal(|world| world.authority().empty(world.sim()));
+        self.say(NodeId::WORLD, "the journal starts with nothing");
+    }
+
     /// The journal is restored from the only dump there is.
     pub(crate) fn restore_journal(&self) {
         self.change_journal(|world| {

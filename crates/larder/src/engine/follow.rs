@@ -46,6 +46,9 @@ pub(crate) struct Following {
 impl Following {
     fn leave(&self, epoch: Epoch) {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if left.contains(&epoch) {
+            return;
+        }
         if left.len() >= LEFT_MAX {
             left.pop_front();
         }
@@ -157,7 +160,7 @@ impl Engine {
         match awaited.iter().find(|link| self.fences.has_lost(**link)) {
             Some(lost) => Err(JournalError::diverged(format!("{lost} was appended and is not there"))),
             None => {
-                self.fences.forget_foreign(awaited, head);
+                self.leave_all(self.fences.forget_foreign(awaited, head));
                 Ok(head)
             }
         }
@@ -232,9 +235,17 @@ impl Engine {
                 return Err(JournalError::refused("the journal goes back to a history that was left"));
             }
         }
-        self.fences.adopt(history.oldest, &history.open);
+        self.leave_all(self.fences.adopt(history.oldest, &history.open));
         self.strangers.forget();
         Ok(history)
+    }
+
+    /// Histories that took a record from this node and were over before it had come to that: it has never followed them,
+    /// and knows all the same what an old copy of one would lack.
+    fn leave_all(&self, over: Vec<Epoch>) {
+        if !seeded_bug!("unfollowed_epoch_not_left") {
+            over.into_iter().for_each(|epoch| self.following.leave(epoch));
+        }
     }
 
     /// Has the journal begin another history, if it still is in this one, and tells the others that there is something new.

@@ -255,15 +255,17 @@ impl Engine {
         Ok(())
     }
 
-    /// History does not fit what this node has applied. If the journal lost what the node saw, its epoch must change.
+    /// History does not fit what this node has applied. If the journal lost what the node saw, its epoch must change; if it
+    /// has only dropped what stood there, nobody can tell whether that was what the node saw.
     async fn start_over(&self, why: &JournalError) -> Result<(), JournalError> {
-        if why.is_diverged()
-            && !seeded_bug!("roll_not_asked")
-            && let Some(head) = self.fences.head()
-        {
-            self.roll(head.epoch).await?;
-            self.following.leave(head.epoch);
-            self.following.is_strange.store(true, Ordering::Relaxed);
+        if let Some(head) = self.fences.head() {
+            if why.is_diverged() && !seeded_bug!("roll_not_asked") {
+                self.roll(head.epoch).await?;
+                self.following.leave(head.epoch);
+            }
+            if why.is_diverged() || !seeded_bug!("compacted_history_believed") {
+                self.following.is_strange.store(true, Ordering::Relaxed);
+            }
         }
         let history = self.adopt_history().await?;
         if self.following.is_strange.load(Ordering::Relaxed) && !seeded_bug!("strange_history_believed") {

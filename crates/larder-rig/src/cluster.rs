@@ -1,7 +1,7 @@
 //! A cluster of three shards, each a master and a replica: handed over, killed, and with slots on the move, so that
 //! clients meet MOVED, ASK, READONLY and CLUSTERDOWN.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use crate::{Error, Flavour, Server, Setup, patience::until, server::addresses};
 
@@ -61,7 +61,10 @@ impl Cluster {
                 .setting("cluster-node-timeout", NODE_TIMEOUT)
                 .setting("cluster-replica-validity-factor", "0")
         };
-        let servers = (0..2 * SHARDS).map(|_| setup().start()).collect::<Result<Vec<_>, _>>()?;
+        let mut servers = vec![setup().start()?];
+        for _ in 1..2 * SHARDS {
+            servers.push(setup().certified_as(&servers[0]).start()?);
+        }
         let cluster = Self { servers };
         cluster.introduce()?;
         cluster.settle()?;
@@ -78,7 +81,8 @@ impl Cluster {
         }
         for server in &self.servers {
             for other in self.servers.iter().filter(|other| other.port() != server.port()) {
-                let (port, bus) = (other.port().to_string(), other.bus().unwrap_or_default().to_string());
+                let (port, bus) = (other.public_port(), other.bus().unwrap_or_default());
+                let (port, bus) = (port.to_string(), bus.to_string());
                 server.ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus])?;
             }
         }
@@ -128,7 +132,13 @@ impl Cluster {
 
     /// How a client of Larder finds it.
     pub fn url(&self) -> String {
-        format!("redis+cluster://{}", addresses(&self.servers))
+        let scheme = if self.authority().is_some() { "rediss" } else { "redis" };
+        format!("{scheme}+cluster://{}", addresses(&self.servers))
+    }
+
+    /// The certificate of who signed its servers', if it was set up with TLS.
+    pub fn authority(&self) -> Option<PathBuf> {
+        self.servers.first().and_then(Server::authority)
     }
 
     fn running(&self) -> impl Iterator<Item = &Server> {
@@ -253,7 +263,7 @@ impl Move<'_> {
             if keys.list().is_empty() {
                 return Ok(());
             }
-            let port = self.to.port().to_string();
+            let port = self.to.public_port().to_string();
             let head = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "REPLACE", "KEYS"];
             let keys = keys.list().iter().map(crate::Reply::bytes);
             let command: Vec<&[u8]> = head.into_iter().map(str::as_bytes).chain(keys).collect();

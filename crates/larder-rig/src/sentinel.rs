@@ -1,6 +1,6 @@
 //! A master, its replica, and the three Sentinels that watch them.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use crate::{Error, Flavour, Server, Setup, patience::until, server::addresses};
 
@@ -33,10 +33,12 @@ impl Sentinel {
     pub fn arranged(flavour: Flavour, arrange: impl Fn(Setup) -> Setup) -> Result<Self, Error> {
         let setup = || arrange(Server::configure(flavour).setting("repl-ping-replica-period", "1"));
         let master = setup().start()?;
-        let port = master.port();
-        let replica = setup().setting("replicaof", &format!("127.0.0.1 {port}")).start()?;
+        let port = master.public_port();
+        let replica = setup().certified_as(&master);
+        let replica = replica.setting("replicaof", &format!("127.0.0.1 {port}")).start()?;
         let watch = || {
             Setup::sentinel(flavour)
+                .certified_as(&master)
                 .setting("sentinel", &format!("monitor {NAME} 127.0.0.1 {port} 2"))
                 .setting("sentinel", &format!("down-after-milliseconds {NAME} 600"))
                 .setting("sentinel", &format!("failover-timeout {NAME} 3000"))
@@ -62,10 +64,10 @@ impl Sentinel {
 
     fn is_settled(&self) -> bool {
         let Ok(master) = self.master() else { return false };
-        let port = master.port();
+        let port = master.public_port();
         let role = |server: &Server| server.info("role").unwrap_or_default();
         let follows = |server: &Server| {
-            server.port() == port
+            server.public_port() == port
                 || (role(server) == "slave"
                     && server.info("master_port").is_ok_and(|of| of == port.to_string())
                     && server.info("master_link_status").is_ok_and(|link| link == "up"))
@@ -99,7 +101,13 @@ impl Sentinel {
 
     /// How a client of Larder finds the master.
     pub fn url(&self) -> String {
-        format!("redis+sentinel://{}/{NAME}", addresses(&self.sentinels))
+        let scheme = if self.authority().is_some() { "rediss" } else { "redis" };
+        format!("{scheme}+sentinel://{}/{NAME}", addresses(&self.sentinels))
+    }
+
+    /// The certificate of who signed its servers', if it was set up with TLS.
+    pub fn authority(&self) -> Option<PathBuf> {
+        self.servers.first().and_then(Server::authority)
     }
 
     fn watching(&self) -> impl Iterator<Item = &Server> {
@@ -113,7 +121,7 @@ impl Sentinel {
     pub fn master(&self) -> Result<&Server, Error> {
         let sentinel = self.watching().next().ok_or_else(|| Error::new("no Sentinel runs"))?;
         let port = master_of(sentinel)?;
-        let server = self.servers.iter().find(|server| server.port() == port);
+        let server = self.servers.iter().find(|server| server.public_port() == port);
         server.ok_or_else(|| Error::new("the Sentinels name a server that is not the rig's"))
     }
 

@@ -5,7 +5,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -30,7 +30,7 @@ pub struct Server {
     process: Mutex<Option<Process>>,
     setup: Setup,
     ground: Ground,
-    tls: Option<(Ground, Certificates)>,
+    tls: Option<(Ground, Arc<Certificates>)>,
     /// Where a server of a cluster talks to the others.
     bus: Option<Ground>,
 }
@@ -61,7 +61,10 @@ impl Server {
                 true if !setup.flavour.has_tls() => {
                     return Err(Error::new(format!("{} is built without TLS", setup.flavour)));
                 }
-                true => Some((Ground::reserve()?, Certificates::make(ground.directory())?)),
+                true => {
+                    let made = || Certificates::make(ground.directory()).map(Arc::new);
+                    Some((Ground::reserve()?, setup.certificates.clone().map_or_else(made, Ok)?))
+                }
                 false => None,
             };
             let bus = setup.cluster.then(Ground::reserve).transpose()?;
@@ -95,9 +98,18 @@ impl Server {
         self.tls.as_ref().map(|(_, certificates)| certificates.authority())
     }
 
+    pub(crate) fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.tls.as_ref().map(|(_, certificates)| certificates.clone())
+    }
+
     /// Where it listens, without TLS.
     pub fn port(&self) -> u16 {
         self.ground.port()
+    }
+
+    /// Where other servers, and clients of the set, find it: with TLS if it has that.
+    pub(crate) fn public_port(&self) -> u16 {
+        self.tls.as_ref().map_or(self.port(), |(ground, _)| ground.port())
     }
 
     /// The port of the cluster's bus.
@@ -234,6 +246,8 @@ impl Server {
         ];
         if let Some((ground, certificates)) = &self.tls {
             lines.push(("tls-port", ground.port().to_string()));
+            lines.push(("tls-replication", "yes".into()));
+            lines.extend(self.bus().map(|_| ("tls-cluster", "yes".into())));
             lines.extend(certificates.settings());
         }
         lines.extend(self.bus().map(|port| ("cluster-port", port.to_string())));
@@ -278,8 +292,8 @@ impl Server {
     }
 }
 
-/// Where each of them listens, as it stands in the URL of several.
+/// Where each of them is found, as it stands in the URL of several.
 pub(crate) fn addresses(servers: &[Server]) -> String {
-    let addresses: Vec<String> = servers.iter().map(|server| server.address().to_string()).collect();
-    addresses.join(",")
+    let address = |server: &Server| format!("{}:{}", Ipv4Addr::LOCALHOST, server.public_port());
+    servers.iter().map(address).collect::<Vec<_>>().join(",")
 }

@@ -1,14 +1,16 @@
 //! What a server is started with: its settings, users, certificates. A builder; `server` runs what it says.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
-use crate::{Error, Flavour, Server};
+use crate::{Error, Flavour, Server, tls::Certificates};
 
 /// A server that has not been started yet.
 #[derive(Debug, Clone)]
 pub struct Setup {
     pub(crate) flavour: Flavour,
     pub(crate) tls: bool,
+    /// Somebody else's; none of its own are made then.
+    pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) sentinel: bool,
     pub(crate) cluster: bool,
     /// Lines of its configuration file, in order.
@@ -17,14 +19,18 @@ pub struct Setup {
 
 impl Setup {
     pub(crate) fn new(flavour: Flavour) -> Self {
-        let setup = Self { flavour, tls: false, sentinel: false, cluster: false, lines: Vec::new() };
+        let setup = Self::with_nothing(flavour);
         // Nothing on disk unless asked; nothing waits for more replicas to come.
         setup.setting("save", "\"\"").setting("appendonly", "no").setting("repl-diskless-sync-delay", "0")
     }
 
     /// A Sentinel holds no data.
     pub(crate) fn sentinel(flavour: Flavour) -> Self {
-        Self { flavour, tls: false, sentinel: true, cluster: false, lines: Vec::new() }
+        Self { sentinel: true, ..Self::with_nothing(flavour) }
+    }
+
+    fn with_nothing(flavour: Flavour) -> Self {
+        Self { flavour, tls: false, certificates: None, sentinel: false, cluster: false, lines: Vec::new() }
     }
 
     pub(crate) fn cluster(mut self) -> Self {
@@ -46,10 +52,18 @@ impl Setup {
         self.setting("user", &format!("{name} {rules}"))
     }
 
-    /// A second port that speaks TLS, with certificates made for the occasion ([`Server::tls_url`]).
+    /// A second port that speaks TLS, with certificates made for the occasion ([`Server::tls_url`]). Servers of a set talk
+    /// TLS to each other too.
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = true;
+        self
+    }
+
+    /// Speaks TLS if that one does, with its certificates: a set's servers must believe each other.
+    pub(crate) fn certified_as(mut self, server: &Server) -> Self {
+        self.certificates = server.certificates();
+        self.tls = self.certificates.is_some();
         self
     }
 

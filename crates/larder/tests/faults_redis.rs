@@ -5,12 +5,15 @@
 
 mod redis_rig;
 
-use larder::redis::Redis;
+use larder::journal::RedisJournal;
+use larder::redis::{Redis, RedisOptions};
 use larder::store::RedisStore;
-use larder::{Cache, Load, Policy, key};
-use larder_core::port::{Store, StoreError, Stored};
+use larder::{Cache, Cause, Load, Policy, key};
+use larder_core::Target;
+use larder_core::port::{Journal, Store, StoreError, Stored};
 use larder_rig::{Cluster, Flavour, Proxy, Sentinel, Server, Setup};
 use redis_rig::{connect, start, until};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -257,25 +260,70 @@ async fn no_answer_is_ever_anothers() {
     assert!(answered > 100, "only {answered} were answered well: nothing was tried");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failover_behind_sentinel_is_followed() {
-    let set = Sentinel::start(Flavour::Redis7).unwrap();
-    let redis = connect(&set.url(), DEADLINE).await;
+/// Connects to a set of servers, believing its authority if it has one.
+async fn join(url: &str, authority: Option<PathBuf>) -> Redis {
+    let options = RedisOptions::parse(url).unwrap().deadline(DEADLINE);
+    Redis::connect_with(match authority {
+        Some(path) => options.root_certificates(std::fs::read(path).unwrap()),
+        None => options,
+    })
+    .await
+}
+
+/// The journal goes on: on the same connections, for whoever comes now.
+async fn takes_records(what: &str, redis: &Redis) {
+    let (journal, target) = (RedisJournal::on(redis), [Target::key("r", key![1])]);
+    let (cause, namespace) = (Cause::new("booked"), "failing");
+    let appended = until(what, async || journal.append(namespace, &target, &cause).await).await;
+    let history = until(what, async || journal.history(namespace).await).await;
+    assert!(history.head.position >= appended.position, "{what}");
+}
+
+async fn failovers_are_followed(set: Sentinel) {
+    let redis = join(&set.url(), set.authority()).await;
     let store = Arc::new(RedisStore::on(&redis));
     works("at first", &store).await;
+    takes_records("at first", &redis).await;
     let traffic = traffic(&store);
     set.hand_over().unwrap();
     works("handed over", &store).await;
     set.settle().unwrap();
     set.kill_master().unwrap();
     works("after the master's death", &store).await;
+    takes_records("after the master's death", &redis).await;
     assert!(traffic.stop().await > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_behind_sentinel_is_followed() {
+    failovers_are_followed(Sentinel::start(Flavour::Redis7).unwrap()).await;
+}
+
+/// The servers and the Sentinels speak TLS to each other and to us; a new master's certificate is looked at like the first's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_behind_sentinel_is_followed_over_tls() {
+    let set = Sentinel::arranged(Flavour::Redis7, Setup::tls).unwrap();
+    assert!(set.url().starts_with("rediss+sentinel://"));
+    let store = RedisStore::on(&connect(&set.url(), DEADLINE).await);
+    once(&store, b"k", 1).await.expect_err("an authority that nobody believes");
+    failovers_are_followed(set).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_moves_and_fails_over_is_followed() {
-    let cluster = Cluster::start(Flavour::Redis7).unwrap();
-    let redis = connect(&cluster.url(), DEADLINE).await;
+    moves_and_failovers_are_followed(Cluster::start(Flavour::Redis7).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_moves_and_fails_over_is_followed_over_tls() {
+    let cluster = Cluster::arranged(Flavour::Redis7, Setup::tls).unwrap();
+    assert!(cluster.url().starts_with("rediss+cluster://"));
+    moves_and_failovers_are_followed(cluster).await;
+}
+
+async fn moves_and_failovers_are_followed(cluster: Cluster) {
+    let redis = join(&cluster.url(), cluster.authority()).await;
+    takes_records("at first", &redis).await;
     let store = Arc::new(RedisStore::on(&redis));
     works("at first", &store).await;
     let keys: Vec<Vec<u8>> = (0..200u32).map(|n| format!("k{n}").into_bytes()).collect();
@@ -306,6 +354,7 @@ async fn a_cluster_that_moves_and_fails_over_is_followed() {
     cluster.kill_master(cluster.slot(b"larder:v:k1").unwrap()).unwrap();
     until("failed over", async || store.put_many(entries.clone()).await).await;
     assert_eq!(all_there("failed over").await, 200);
+    takes_records("failed over", &redis).await;
     assert!(traffic.stop().await > 0);
 }
 

@@ -127,6 +127,10 @@ impl JournalPort {
         let limit = if self.world.sim().chance(0.3) { limit.min(3) } else { limit };
         let page = self.world.authority().page(self.rt.node, after, limit);
         let page = page.map(|page| as_of(page, after, seen));
+        if page.as_ref().is_err_and(JournalError::is_compacted) {
+            self.world.authority().lose_track(self.rt.node, self.world.sim().now());
+            self.world.journal_has_changed(None);
+        }
         if let Ok(page) = &page
             && let (Some(first), Some(last)) = (page.records.first(), page.records.last())
         {

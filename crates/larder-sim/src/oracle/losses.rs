@@ -6,7 +6,7 @@
 //! more, the write it was of does not bind the nodes that talk to that server; save those that have applied it, which it
 //! binds for good. It is not missing any more once the server's history has begun anew: that makes everything from
 //! before a miss. Whether it begins anew is up to whoever knew of the record: if anybody who did finds his history there
-//! without it, or one that he has left, it must.
+//! without it, or one that he has left, it must. A node that finds the place where it stood dropped has no way to tell.
 
 use super::Oracle;
 use crate::fake::{Nodes, RowId, bit};

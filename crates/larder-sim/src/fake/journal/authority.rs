@@ -25,6 +25,8 @@ pub(crate) struct Authority {
     applied: BTreeMap<Place, Link>,
     /// The histories that each node has left, for they had lost something it knew.
     left: BTreeMap<Place, Vec<Epoch>>,
+    /// When each node last found that the place it stood at had been dropped: nobody could tell it what became of it.
+    lost_track: BTreeMap<Place, Time>,
     /// When each record was appended, by its nonce, and to which epoch, wherever it is now.
     appended_at: BTreeMap<u64, (Time, Epoch)>,
 }
@@ -67,6 +69,7 @@ impl Authority {
             pages: 0,
             applied: BTreeMap::new(),
             left: BTreeMap::new(),
+            lost_track: BTreeMap::new(),
             appended_at: BTreeMap::new(),
         }
     }
@@ -102,6 +105,11 @@ impl Authority {
         self.pages += 1;
         self.applied.insert(node, after);
         self.at(node).page(after, limit)
+    }
+
+    /// A node was told that the place it stands at has been dropped.
+    pub(super) fn lose_track(&mut self, node: Place, now: Time) {
+        self.lost_track.insert(node, now);
     }
 
     pub(super) fn attend(&mut self, at: Place, node: NodeId, applied: Link, lasts: Time, now: Time) {
@@ -164,6 +172,7 @@ impl Authority {
     pub(crate) fn forget(&mut self, node: Place) {
         self.applied.remove(&node);
         self.left.remove(&node);
+        self.lost_track.remove(&node);
     }
 
     /// The newest records are gone, and their positions will be handed out again; how many there were.
@@ -251,7 +260,7 @@ impl Authority {
 
     /// The nodes that notice that this record is missing, should they know of it: those who find another record in its
     /// place, or the end of the same history; and those who find a history they have left. Who finds one that he has
-    /// never seen cannot tell whether it began before or after.
+    /// never seen cannot tell whether it began before or after, nor can who finds that the place has been dropped.
     pub(crate) fn would_notice(&self, nonce: u64) -> Nodes {
         let Some((at, epoch)) = self.appended_at.get(&nonce) else { return 0 };
         let of = |log: &Log| {
@@ -259,7 +268,8 @@ impl Authority {
                 return 0;
             }
             if log.head().epoch == *epoch {
-                return Nodes::MAX;
+                let lost_track = self.lost_track.iter().filter(|(_, then)| at < *then);
+                return lost_track.fold(Nodes::MAX, |all, (node, _)| all & !bit(*node));
             }
             let has_left = self.left.iter().filter(|(_, left)| left.contains(&log.head().epoch));
             has_left.fold(0, |all, (node, _)| all | bit(*node))

@@ -88,7 +88,6 @@ impl Redis {
     }
 
     /// Sends a command to where its key lives, and reads the answer. Dropped, it may still take effect.
-    #[allow(dead_code)]
     pub(crate) async fn ask<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, RedisError> {
         reply::read(self.answer(cmd).await?)
     }
@@ -98,13 +97,11 @@ impl Redis {
     }
 
     /// Sends commands together, to all the nodes concerned at once. Each has an answer of its own, in order.
-    #[allow(dead_code)]
     pub(crate) async fn ask_each(&self, cmds: &[Cmd]) -> Vec<Result<Value, RedisError>> {
         self.inner.servers.send_each(cmds, Lane::Ordinary, self.by(Lane::Ordinary)).await
     }
 
     /// [`Redis::ask_each`] over the connections for large values; within their deadline, or another.
-    #[allow(dead_code)]
     pub(crate) async fn ask_each_large(
         &self,
         cmds: &[Cmd],
@@ -115,7 +112,6 @@ impl Redis {
     }
 
     /// The answers of all masters to a command without a key.
-    #[allow(dead_code)]
     pub(crate) async fn ask_all<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<Vec<T>, RedisError> {
         let answers = self.inner.servers.send_to_all(cmd, self.by(Lane::Ordinary)).await?;
         answers.into_iter().map(reply::read).collect()
@@ -137,7 +133,6 @@ impl Redis {
     ///
     /// # Errors
     /// An error raised inside of the script is indeterminate: it may have written before.
-    #[allow(dead_code)]
     pub(crate) async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -148,7 +143,6 @@ impl Redis {
     }
 
     /// [`Redis::run`] over the connections for large values.
-    #[allow(dead_code)]
     pub(crate) async fn run_large<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -200,14 +194,12 @@ impl Redis {
     }
 
     /// Hears what is published on a channel, for as long as the listener lives.
-    #[allow(dead_code)]
     pub(crate) fn listen(&self, channel: &[u8]) -> Listener {
         let station = Station::Servers(Arc::clone(&self.inner.servers));
         Listener::at(station, channel, Arc::clone(&self.inner.options))
     }
 
     /// Says something on a channel; to nobody, if nobody listens.
-    #[allow(dead_code)]
     pub(crate) async fn publish(&self, channel: &[u8], message: &[u8]) -> Result<(), RedisError> {
         let cmd = self.publication(channel, message);
         self.ask::<u64>(&cmd).await.map(|_| ())
@@ -221,7 +213,6 @@ impl Redis {
     }
 
     /// The command that publishes on channels one can [`Redis::listen`] to, for use in scripts.
-    #[allow(dead_code)]
     pub(crate) fn publishing(&self) -> &'static str {
         if self.is_cluster() { "SPUBLISH" } else { "PUBLISH" }
     }
@@ -237,7 +228,6 @@ impl Redis {
     }
 
     /// How long an operation may take.
-    #[allow(dead_code)]
     pub(crate) fn deadline(&self) -> Duration {
         self.inner.options.deadline
     }

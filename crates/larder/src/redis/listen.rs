@@ -131,7 +131,6 @@ impl Listener {
     }
 
     /// Completes when anything was heard or may have been missed since the last time; forgets what the messages said.
-    #[allow(dead_code)]
     pub(crate) async fn changed(&self) {
         self.heard().await;
         let mut queue = self.ear.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +139,6 @@ impl Listener {
     }
 
     /// Whether the subscription stands at the moment.
-    #[allow(dead_code)]
     pub(crate) fn is_subscribed(&self) -> bool {
         self.ear.queue.lock().unwrap_or_else(PoisonError::into_inner).subscribed
     }

@@ -7,7 +7,6 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    #[allow(dead_code)]
     pub(crate) fn new(code: &'static str) -> Self {
         Script { code, hash: redis::Script::new(code).get_hash().to_owned() }
     }

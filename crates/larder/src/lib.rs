@@ -29,6 +29,8 @@ mod clock;
 mod codec;
 mod engine;
 mod error;
+#[cfg(feature = "axum")]
+pub mod http;
 pub mod journal;
 mod memory;
 pub mod observe;

@@ -40,7 +40,7 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// Libraries that only adapters may name.
-const CLIENT_LIBRARIES: [&str; 9] = [
+const CLIENT_LIBRARIES: [&str; 11] = [
     "rusqlite",
     "redis",
     "tokio_postgres",
@@ -48,6 +48,8 @@ const CLIENT_LIBRARIES: [&str; 9] = [
     "async_nats",
     "lapin",
     "axum",
+    "axum_core",
+    "http",
     "reqwest",
     "pgwire_replication",
 ];

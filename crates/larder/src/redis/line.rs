@@ -5,12 +5,12 @@
 //! every second, and at once when a command went unanswered.
 
 use super::address::Address;
-use super::backoff::Backoff;
 use super::dial::dial;
 use super::error::RedisError;
 use super::options::{RedisOptions, Role};
 use super::reply;
 use super::sentinel::Sentinels;
+use crate::backoff::Backoff;
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, PushKind, Value};

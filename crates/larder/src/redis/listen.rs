@@ -5,7 +5,6 @@
 //! cluster the channel is sharded: it lives where a key of the same name would.
 
 use super::address::Address;
-use super::backoff::Backoff;
 use super::dial::dial;
 use super::error::RedisError;
 use super::line::{BEAT, SOUND, is_alive};
@@ -13,6 +12,7 @@ use super::options::{RedisOptions, Role};
 use super::reply;
 use super::sentinel::Sentinels;
 use super::servers::Servers;
+use crate::backoff::Backoff;
 use redis::{PushInfo, PushKind, Value};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

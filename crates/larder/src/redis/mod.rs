@@ -6,7 +6,6 @@
 //! caches.
 
 mod address;
-mod backoff;
 mod cluster;
 mod counter;
 mod dial;

@@ -1,8 +1,6 @@
-//! The outbox: invalidations written in the application's own SQLite transaction.
+//! The outbox on SQLite: the record is written on the application's own connection, and is the journal's at once.
 //!
-//! Called by the application, on its own connection, next to the writes it makes. The record commits or rolls
-//! back with the data, so there is no moment at which one exists without the other. Never begins a thread, never
-//! waits for a cache, and needs none to exist: the tables and the namespace are made on first use.
+//! The tables and the namespace are made on first use. Never begins a thread, never waits for a cache.
 
 use crate::journal::sqlite::{Fault, append, head_or_create};
 use crate::journal::{Unfit, encode};

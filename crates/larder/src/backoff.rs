@@ -1,4 +1,5 @@
-//! How long to wait before another attempt: longer each time, never the same on two nodes, without an end.
+//! How long to wait before another attempt: longer each time, never the same on two nodes, without an end. For connections
+//! to servers. Never waits itself.
 
 use std::time::Duration;
 
@@ -7,25 +8,25 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 /// Pauses between attempts.
 #[derive(Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// The next pause: between half of it and all of it, doubling up to two seconds.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let full = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         jittered(full)
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
 /// Between half of a duration and all of it.
-pub(super) fn jittered(full: Duration) -> Duration {
+pub(crate) fn jittered(full: Duration) -> Duration {
     // Without randomness the pauses are merely equal.
     let random = f64::from(getrandom::u32().unwrap_or(u32::MAX)) / f64::from(u32::MAX);
     full.mul_f64(0.5 + random / 2.0)

@@ -1,0 +1,143 @@
+//! One connection that is made again whenever it is lost. Repeats no question: whoever asked is told that it failed.
+
+use super::fault;
+use super::migrate;
+use crate::backoff::Backoff;
+use larder_core::port::JournalError;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Config, NoTls, Row};
+
+/// How long a question may take, connecting included: less than whoever asks gives it. The server waits for its lock for less.
+pub(super) const DEADLINE: Duration = Duration::from_secs(4);
+/// The same for what is large.
+pub(super) const DEADLINE_LARGE: Duration = Duration::from_secs(60);
+/// Silence on a connection for which the system asks whether the other side is there, and for which it gives it up.
+const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+
+/// Where the database is, for every connection.
+pub(super) fn settings(url: &str) -> Result<Config, JournalError> {
+    // What is wrong with it is not said: it may be in the password.
+    let mut config: Config = url.parse().map_err(|_| {
+        JournalError::refused("this is no URL of Postgres; expected postgres://user@host:port/database")
+    })?;
+    if config.get_application_name().is_none() {
+        config.application_name("larder");
+    }
+    config.keepalives_idle(SILENCE).keepalives_interval(SILENCE).tcp_user_timeout(SILENCE_MAX);
+    config.connect_timeout(DEADLINE);
+    Ok(config)
+}
+
+/// A question's parameters with their types: nothing is prepared, so no session has to remember it.
+pub(super) type Parameters<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
+
+/// A connection, for any number of questions at once.
+pub(super) struct Line {
+    config: Arc<Config>,
+    place: Arc<Mutex<Place>>,
+}
+
+#[derive(Default)]
+struct Place {
+    client: Option<Arc<Client>>,
+    backoff: Backoff,
+    /// Nobody tries before.
+    pause: Option<Instant>,
+}
+
+impl Line {
+    pub(super) fn new(config: Arc<Config>) -> Self {
+        Line { config, place: Arc::default() }
+    }
+
+    /// Asks; `blame` says what an error means for what was asked.
+    pub(super) async fn ask(
+        &self,
+        sql: &str,
+        parameters: Parameters<'_>,
+        deadline: Duration,
+        blame: fn(&tokio_postgres::Error) -> JournalError,
+    ) -> Result<Vec<Row>, JournalError> {
+        let began = Instant::now();
+        let late = || format!("the database did not answer within {deadline:?}");
+        let Ok(client) = timeout(deadline, self.client()).await else {
+            return Err(JournalError::refused(late()));
+        };
+        let client = client?;
+        match timeout(deadline.saturating_sub(began.elapsed()), client.query_typed(sql, parameters)).await {
+            Ok(answer) => answer.map_err(|error| blame(&error)),
+            Err(_) => {
+                self.drop_client(&client).await;
+                Err(JournalError::indeterminate(late(), "late"))
+            }
+        }
+    }
+
+    async fn client(&self) -> Result<Arc<Client>, JournalError> {
+        if let Some(client) = self.place.lock().await.current() {
+            return Ok(client);
+        }
+        // Whoever goes away while it is being made leaves it to the next one.
+        let (place, config) = (Arc::clone(&self.place), Arc::clone(&self.config));
+        let made = tokio::spawn(async move { place.lock().await.made(&config).await });
+        made.await.unwrap_or_else(|_| Err(JournalError::refused("the runtime is shutting down")))
+    }
+
+    /// It did not answer in time: nobody else shall wait behind, and the server need not go on.
+    async fn drop_client(&self, late: &Arc<Client>) {
+        let cancel = late.cancel_token();
+        tokio::spawn(async move {
+            let _ = timeout(DEADLINE, cancel.cancel_query(NoTls)).await;
+        });
+        let mut place = self.place.lock().await;
+        if place.client.as_ref().is_some_and(|client| Arc::ptr_eq(client, late)) {
+            place.client = None;
+        }
+    }
+}
+
+impl Place {
+    fn current(&self) -> Option<Arc<Client>> {
+        self.client.as_ref().filter(|client| !client.is_closed()).map(Arc::clone)
+    }
+
+    async fn made(&mut self, config: &Config) -> Result<Arc<Client>, JournalError> {
+        if let Some(client) = self.current() {
+            return Ok(client);
+        }
+        if self.pause.is_some_and(|pause| Instant::now() < pause) {
+            return Err(JournalError::refused("the database could not be reached, and is tried again soon"));
+        }
+        match connect(config).await {
+            Ok(client) => {
+                *self = Place { client: Some(Arc::new(client)), ..Place::default() };
+                self.current()
+                    .ok_or_else(|| JournalError::refused("the connection ended as soon as it was made"))
+            }
+            Err(error) => {
+                self.pause = Some(Instant::now() + self.backoff.next());
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn connect(config: &Config) -> Result<Client, JournalError> {
+    let connected = timeout(DEADLINE, config.connect(NoTls)).await;
+    let connected =
+        connected.map_err(|_| JournalError::refused(format!("not connected within {DEADLINE:?}")))?;
+    let (client, connection) = connected.map_err(|error| fault::unread(&error))?;
+    // Ends with the client.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = fault::describe(&error), "a connection to Postgres ended");
+        }
+    });
+    migrate::check(&client).await?;
+    Ok(client)
+}

@@ -31,7 +31,7 @@ pub(crate) struct Ground {
 impl Ground {
     /// Some free port.
     pub(crate) fn reserve() -> Result<Self, Error> {
-        let root = std::env::temp_dir().join(format!("larder-rig-{}", rustix::process::getuid().as_raw()));
+        let root = Self::root();
         for _ in 0..TRIES {
             // Whoever leaves last takes it away, at any moment.
             fs::create_dir_all(&root).map_err(Error::file("make", &root))?;
@@ -40,6 +40,31 @@ impl Ground {
             }
         }
         Err(Error::new(format!("no free port after {TRIES} tries")))
+    }
+
+    /// Takes away what was left behind by those who were killed, or never dropped what a `static` holds. For servers whose
+    /// directories are large: until somebody draws the same port again, it would stay.
+    pub(crate) fn sweep() {
+        let Ok(entries) = fs::read_dir(Self::root()) else { return };
+        for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+            if path.extension().is_none_or(|extension| extension != "lock") {
+                continue;
+            }
+            let Ok(lock) = File::options().write(true).open(&path) else { continue };
+            if lock.try_lock().is_err() {
+                continue;
+            }
+            let directory = path.with_extension("");
+            let _ = fs::remove_dir_all(&directory);
+            // Whoever still writes into it is about to die; then the next one sweeps.
+            if !directory.exists() {
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
+
+    fn root() -> PathBuf {
+        std::env::temp_dir().join(format!("larder-rig-{}", rustix::process::getuid().as_raw()))
     }
 
     fn take(root: &Path, port: u16) -> Result<Option<Self>, Error> {

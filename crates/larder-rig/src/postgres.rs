@@ -66,6 +66,9 @@ impl Postgres {
     /// # Errors
     /// As [`Postgres::start`].
     pub fn start_with(settings: &[(&str, &str)]) -> Result<Self, Error> {
+        // Each takes some 40 MB.
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(Ground::sweep);
         let settings: Vec<_> =
             settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let mut tries = 0;

@@ -40,6 +40,8 @@ pub mod observe;
 pub mod outbox;
 mod outcome;
 mod policy;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod region;

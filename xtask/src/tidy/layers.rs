@@ -20,8 +20,10 @@ const LAYERS: &[Layer] = &[
     Layer { module: "sqlite", may: &[], clients: true },
     // Connections to Redis that mend themselves: the ground under its store and its journal.
     Layer { module: "redis", may: &["backoff"], clients: true },
-    Layer { module: "store", may: &["redis", "sqlite"], clients: true },
-    Layer { module: "journal", may: &["backoff", "redis", "sqlite"], clients: true },
+    // The same for Postgres, and Larder's schema there.
+    Layer { module: "postgres", may: &["backoff"], clients: true },
+    Layer { module: "store", may: &["postgres", "redis", "sqlite"], clients: true },
+    Layer { module: "journal", may: &["backoff", "postgres", "redis", "sqlite"], clients: true },
     // The writing half of the journals in SQL, for the application's own transactions.
     Layer { module: "outbox", may: &["journal", "sqlite"], clients: true },
     Layer { module: "backplane", may: &["redis"], clients: true },

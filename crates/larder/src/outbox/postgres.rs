@@ -1,7 +1,7 @@
 //! The outbox on Postgres: one row, written in the application's own transaction through `tokio-postgres`.
 //!
 //! Other drivers and languages call `larder.outbox_add` or `larder.invalidate` themselves (`docs/concepts/postgres.md`). The
-//! schema must be there: [`crate::journal::PostgresJournal::migrate`]. Never commits, and never tells a node: those look by
+//! schema must be there: [`crate::postgres::migrate`]. Never commits, and never tells a node: those look by
 //! themselves within a third of their bound.
 
 use crate::journal::{Unfit, encode};

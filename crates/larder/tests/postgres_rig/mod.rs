@@ -36,7 +36,7 @@ impl<'a> Database<'a> {
         let maker = connect(&server.url("larder", "postgres")).await;
         maker.batch_execute(&format!("CREATE DATABASE {name} STRATEGY file_copy")).await.expect("a database");
         let database = Database { server, name };
-        PostgresJournal::migrate(&database.url()).await.expect("a schema");
+        larder::postgres::migrate(&database.url()).await.expect("a schema");
         database
     }
 

@@ -1,10 +1,10 @@
 //! The journal as its users hold it: options, the port, hints.
 
 use super::codec::{self, Outcome};
-use super::line::{DEADLINE, DEADLINE_LARGE, Line, settings};
+use super::fault::{unread, unwritten};
 use super::listen::Listener;
-use super::{fault, migrate};
 use crate::journal::limits::{self, INTENTS_MAX, RECORD_BYTES_MAX, RECORDS_MAX_DEFAULT};
+use crate::postgres::{DEADLINE, Line, Parameter, settings};
 use larder_core::port::{Appended, BoxFuture, Hint, History, Journal, JournalError, Page};
 use larder_core::{Act, Attendance, Cause, Epoch, Link, NodeId, Target};
 use std::collections::HashMap;
@@ -16,6 +16,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_postgres::Config;
 use tokio_postgres::types::Type;
+
+/// How long a question may take whose answer, or itself, is large.
+const DEADLINE_LARGE: Duration = Duration::from_secs(60);
 
 const BYTES_MAX_DEFAULT: u64 = 64 << 20;
 
@@ -102,7 +105,7 @@ impl PostgresJournal {
     /// # Errors
     /// As [`PostgresJournal::open`].
     pub fn open_with(url: &str, options: PostgresJournalOptions) -> Result<Self, JournalError> {
-        let config = Arc::new(settings(url)?);
+        let config = Arc::new(settings(url).map_err(unread)?);
         let line = || Line::new(Arc::clone(&config));
         let shared = Shared {
             reading: line(),
@@ -113,15 +116,6 @@ impl PostgresJournal {
             config,
         };
         Ok(Self::of(Arc::new(shared), false))
-    }
-
-    /// Brings Larder's schema in this database to the version that this program knows; doing it again changes nothing. Needs
-    /// the right to create a schema, which nodes and writers do not need.
-    ///
-    /// # Errors
-    /// When the database cannot be reached, refuses, or was migrated by a newer Larder.
-    pub async fn migrate(url: &str) -> Result<(), JournalError> {
-        migrate::migrate(url).await
     }
 
     fn of(shared: Arc<Shared>, closed: bool) -> Self {
@@ -151,13 +145,13 @@ impl Shared {
         let (records_max, bytes_max) = self.limits();
         let mut sequence = true;
         for _ in 0..ROUNDS_MAX {
-            let parameters = &[
+            let parameters: &[Parameter<'_>] = &[
                 (&namespace.as_bytes() as _, Type::BYTEA),
                 (&sequence as _, Type::BOOL),
                 (&records_max as _, Type::INT8),
                 (&bytes_max as _, Type::INT8),
             ];
-            let rows = self.reading.ask(HISTORY, parameters, DEADLINE_LARGE, fault::unread).await?;
+            let rows = self.reading.ask(HISTORY, parameters, DEADLINE_LARGE).await.map_err(unread)?;
             match codec::outcome(&rows)? {
                 Outcome::Again { sequence: more } => sequence = more,
                 Outcome::There => {
@@ -190,7 +184,7 @@ impl Shared {
         for _ in 0..ROUNDS_MAX {
             let began = Instant::now();
             let node = attending.map(|(node, _)| node.get().to_be_bytes());
-            let parameters = &[
+            let parameters: &[Parameter<'_>] = &[
                 (&namespace.as_bytes() as _, Type::BYTEA),
                 (&epoch.as_slice() as _, Type::BYTEA),
                 (&position as _, Type::INT8),
@@ -203,7 +197,7 @@ impl Shared {
                 (&records_max as _, Type::INT8),
                 (&bytes_max as _, Type::INT8),
             ];
-            let rows = self.reading.ask(READ, parameters, DEADLINE, fault::unread).await?;
+            let rows = self.reading.ask(READ, parameters, DEADLINE).await.map_err(unread)?;
             let outcome = codec::outcome(&rows)?;
             // What the node said before lasts for half of the time from when the server looked; what it says now is committed.
             let was_late = attending.take().is_some_and(|(_, lasts)| began.elapsed() >= lasts / 2);
@@ -248,7 +242,7 @@ impl Shared {
         let (records_max, bytes_max) = self.limits();
         let lasts_ms = i64::try_from(lasts_ms).unwrap_or(i64::MAX);
         let deadline = if targets.len() > 1 << 20 { DEADLINE_LARGE } else { DEADLINE };
-        let parameters = &[
+        let parameters: &[Parameter<'_>] = &[
             (&namespace.as_bytes() as _, Type::BYTEA),
             (&i16::from(kind) as _, Type::INT2),
             (&intent.cast_signed() as _, Type::INT8),
@@ -259,7 +253,7 @@ impl Shared {
             (&bytes_max as _, Type::INT8),
             (&(INTENTS_MAX as i64) as _, Type::INT8),
         ];
-        let rows = self.writing.ask(RECORD, parameters, deadline, fault::unwritten).await?;
+        let rows = self.writing.ask(RECORD, parameters, deadline).await.map_err(unwritten)?;
         let appended = codec::appended(&rows).map_err(|e| JournalError::indeterminate(e.to_string(), e))?;
         let (link, after) = appended.ok_or_else(limits::not_opened)?;
         Ok(Appended { link, after: Some(after) })
@@ -267,8 +261,9 @@ impl Shared {
 
     async fn roll(&self, namespace: &str, seen: Epoch) -> Result<(), JournalError> {
         let seen = codec::epoch_bytes(seen);
-        let parameters = &[(&namespace.as_bytes() as _, Type::BYTEA), (&seen.as_slice() as _, Type::BYTEA)];
-        self.writing.ask(ROLL, parameters, DEADLINE, fault::unwritten).await.map(drop)
+        let parameters: &[Parameter<'_>] =
+            &[(&namespace.as_bytes() as _, Type::BYTEA), (&seen.as_slice() as _, Type::BYTEA)];
+        self.writing.ask(ROLL, parameters, DEADLINE).await.map_err(unwritten).map(drop)
     }
 
     async fn attend(
@@ -279,7 +274,7 @@ impl Shared {
         lasts: Duration,
     ) -> Result<(), JournalError> {
         let (node, epoch) = (node.get().to_be_bytes(), codec::epoch_bytes(applied.epoch));
-        let parameters = &[
+        let parameters: &[Parameter<'_>] = &[
             (&namespace.as_bytes() as _, Type::BYTEA),
             (&node.as_slice() as _, Type::BYTEA),
             (&epoch.as_slice() as _, Type::BYTEA),
@@ -287,12 +282,12 @@ impl Shared {
             (&applied.nonce.cast_signed() as _, Type::INT8),
             (&in_ms(lasts) as _, Type::INT8),
         ];
-        self.writing.ask(ATTEND, parameters, DEADLINE, fault::unwritten).await.map(drop)
+        self.writing.ask(ATTEND, parameters, DEADLINE).await.map_err(unwritten).map(drop)
     }
 
     async fn attendance(&self, namespace: &str) -> Result<Option<Attendance>, JournalError> {
-        let parameters = &[(&namespace.as_bytes() as _, Type::BYTEA)];
-        let rows = self.reading.ask(ATTENDANCE, parameters, DEADLINE, fault::unread).await?;
+        let parameters: &[Parameter<'_>] = &[(&namespace.as_bytes() as _, Type::BYTEA)];
+        let rows = self.reading.ask(ATTENDANCE, parameters, DEADLINE).await.map_err(unread)?;
         codec::attendance(&rows).map(Some)
     }
 

@@ -3,18 +3,16 @@
 //! The only session that must be the client's own: behind a pooler that shares sessions nothing is heard, and nodes look
 //! when their leases are due.
 
-use super::fault;
-use super::line::DEADLINE;
 use crate::backoff::Backoff;
-use larder_core::port::JournalError;
+use crate::postgres::{PostgresError, connect};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
-use tokio_postgres::{AsyncMessage, Config, NoTls};
+use tokio::time::Instant;
+use tokio_postgres::{AsyncMessage, Config};
 use tokio_util::task::AbortOnDropHandle;
 
 /// A connection that lasted so long was sound.
@@ -94,18 +92,15 @@ async fn attend(ears: Arc<Ears>, config: Arc<Config>) {
 }
 
 /// Listens for as long as the connection lasts.
-async fn listen(ears: &Ears, config: &Config) -> Result<(), JournalError> {
-    let connected = timeout(DEADLINE, config.connect(NoTls)).await;
-    let connected =
-        connected.map_err(|_| JournalError::refused(format!("not connected within {DEADLINE:?}")))?;
-    let (client, mut connection) = connected.map_err(|error| fault::unread(&error))?;
+async fn listen(ears: &Ears, config: &Config) -> Result<(), PostgresError> {
+    let (client, mut connection) = connect(config).await?;
     let mut begin = std::pin::pin!(client.batch_execute("LISTEN larder"));
     let mut is_begun = false;
     loop {
         let message = tokio::select! {
             biased;
             begun = &mut begin, if !is_begun => {
-                begun.map_err(|error| fault::unread(&error))?;
+                begun?;
                 is_begun = true;
                 // What was said before this moment was missed.
                 ears.is_listening.store(true, Ordering::Relaxed);
@@ -119,7 +114,7 @@ async fn listen(ears: &Ears, config: &Config) -> Result<(), JournalError> {
                 ears.tell(Some(said.payload()).filter(|name| !name.is_empty()));
             }
             Some(Ok(_)) => {}
-            Some(Err(error)) => return Err(fault::unread(&error)),
+            Some(Err(error)) => return Err(error.into()),
             None => return Ok(()),
         }
     }

@@ -1,29 +1,27 @@
 //! One connection that is made again whenever it is lost. Repeats no question: whoever asked is told that it failed.
 
-use super::fault;
-use super::migrate;
+use super::{PostgresError, migrate};
 use crate::backoff::Backoff;
-use larder_core::port::JournalError;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
+use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, NoTls, Row};
+use tokio_postgres::{Client, Config, Connection, NoTls, Row, Socket};
 
-/// How long a question may take, connecting included: less than whoever asks gives it. The server waits for its lock for less.
-pub(super) const DEADLINE: Duration = Duration::from_secs(4);
-/// The same for what is large.
-pub(super) const DEADLINE_LARGE: Duration = Duration::from_secs(60);
+/// How long a journal's question may take, connecting included: less than whoever asks gives it. The server waits for its lock
+/// for less.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(4);
 /// Silence on a connection for which the system asks whether the other side is there, and for which it gives it up.
 const SILENCE: Duration = Duration::from_secs(5);
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// Where the database is, for every connection.
-pub(super) fn settings(url: &str) -> Result<Config, JournalError> {
+pub(crate) fn settings(url: &str) -> Result<Config, PostgresError> {
     // What is wrong with it is not said: it may be in the password.
     let mut config: Config = url.parse().map_err(|_| {
-        JournalError::refused("this is no URL of Postgres; expected postgres://user@host:port/database")
+        PostgresError::undone("this is no URL of Postgres; expected postgres://user@host:port/database")
     })?;
     if config.get_application_name().is_none() {
         config.application_name("larder");
@@ -33,11 +31,11 @@ pub(super) fn settings(url: &str) -> Result<Config, JournalError> {
     Ok(config)
 }
 
-/// A question's parameters with their types: nothing is prepared, so no session has to remember it.
-pub(super) type Parameters<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
+/// A question's parameter with its type: nothing is prepared, so no session has to remember it.
+pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// A connection, for any number of questions at once.
-pub(super) struct Line {
+pub(crate) struct Line {
     config: Arc<Config>,
     place: Arc<Mutex<Place>>,
 }
@@ -51,41 +49,40 @@ struct Place {
 }
 
 impl Line {
-    pub(super) fn new(config: Arc<Config>) -> Self {
+    pub(crate) fn new(config: Arc<Config>) -> Self {
         Line { config, place: Arc::default() }
     }
 
-    /// Asks; `blame` says what an error means for what was asked.
-    pub(super) async fn ask(
+    /// Asks, once.
+    pub(crate) async fn ask(
         &self,
         sql: &str,
-        parameters: Parameters<'_>,
+        parameters: &[Parameter<'_>],
         deadline: Duration,
-        blame: fn(&tokio_postgres::Error) -> JournalError,
-    ) -> Result<Vec<Row>, JournalError> {
+    ) -> Result<Vec<Row>, PostgresError> {
         let began = Instant::now();
         let late = || format!("the database did not answer within {deadline:?}");
         let Ok(client) = timeout(deadline, self.client()).await else {
-            return Err(JournalError::refused(late()));
+            return Err(PostgresError::undone(late()));
         };
         let client = client?;
         match timeout(deadline.saturating_sub(began.elapsed()), client.query_typed(sql, parameters)).await {
-            Ok(answer) => answer.map_err(|error| blame(&error)),
+            Ok(answer) => Ok(answer?),
             Err(_) => {
                 self.drop_client(&client).await;
-                Err(JournalError::indeterminate(late(), "late"))
+                Err(PostgresError::unanswered(late()))
             }
         }
     }
 
-    async fn client(&self) -> Result<Arc<Client>, JournalError> {
+    async fn client(&self) -> Result<Arc<Client>, PostgresError> {
         if let Some(client) = self.place.lock().await.current() {
             return Ok(client);
         }
         // Whoever goes away while it is being made leaves it to the next one.
         let (place, config) = (Arc::clone(&self.place), Arc::clone(&self.config));
         let made = tokio::spawn(async move { place.lock().await.made(&config).await });
-        made.await.unwrap_or_else(|_| Err(JournalError::refused("the runtime is shutting down")))
+        made.await.unwrap_or_else(|_| Err(PostgresError::undone("the runtime is shutting down")))
     }
 
     /// It did not answer in time: nobody else shall wait behind, and the server need not go on.
@@ -106,18 +103,18 @@ impl Place {
         self.client.as_ref().filter(|client| !client.is_closed()).map(Arc::clone)
     }
 
-    async fn made(&mut self, config: &Config) -> Result<Arc<Client>, JournalError> {
+    async fn made(&mut self, config: &Config) -> Result<Arc<Client>, PostgresError> {
         if let Some(client) = self.current() {
             return Ok(client);
         }
         if self.pause.is_some_and(|pause| Instant::now() < pause) {
-            return Err(JournalError::refused("the database could not be reached, and is tried again soon"));
+            return Err(PostgresError::undone("the database could not be reached, and is tried again soon"));
         }
-        match connect(config).await {
+        match checked(config).await {
             Ok(client) => {
                 *self = Place { client: Some(Arc::new(client)), ..Place::default() };
                 self.current()
-                    .ok_or_else(|| JournalError::refused("the connection ended as soon as it was made"))
+                    .ok_or_else(|| PostgresError::undone("the connection ended as soon as it was made"))
             }
             Err(error) => {
                 self.pause = Some(Instant::now() + self.backoff.next());
@@ -127,15 +124,26 @@ impl Place {
     }
 }
 
-async fn connect(config: &Config) -> Result<Client, JournalError> {
-    let connected = timeout(DEADLINE, config.connect(NoTls)).await;
-    let connected =
-        connected.map_err(|_| JournalError::refused(format!("not connected within {DEADLINE:?}")))?;
-    let (client, connection) = connected.map_err(|error| fault::unread(&error))?;
+/// A session, and what it says by itself.
+pub(crate) async fn connect(
+    config: &Config,
+) -> Result<(Client, Connection<Socket, NoTlsStream>), PostgresError> {
+    match timeout(DEADLINE, config.connect(NoTls)).await {
+        // Nothing has been asked yet.
+        Ok(connected) => {
+            connected.map_err(|error| PostgresError::undone(PostgresError::from(error).to_string()))
+        }
+        Err(_) => Err(PostgresError::undone(format!("not connected within {DEADLINE:?}"))),
+    }
+}
+
+/// A session on a schema that this program knows.
+async fn checked(config: &Config) -> Result<Client, PostgresError> {
+    let (client, connection) = connect(config).await?;
     // Ends with the client.
     tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::debug!(error = fault::describe(&error), "a connection to Postgres ended");
+            tracing::debug!(error = %PostgresError::from(error), "a connection to Postgres ended");
         }
     });
     migrate::check(&client).await?;

@@ -1,0 +1,66 @@
+//! What went wrong at Postgres. Never says more than the server's own sentence: its details may hold what was written.
+
+use std::fmt;
+use tokio_postgres::Error;
+use tokio_postgres::error::{Severity, SqlState};
+
+/// Why something could not be done at a Postgres server.
+#[derive(Debug)]
+pub struct PostgresError {
+    message: String,
+    may_have_happened: bool,
+}
+
+impl PostgresError {
+    /// It was not asked, or certainly not done.
+    pub(super) fn undone(message: impl Into<String>) -> Self {
+        PostgresError { message: message.into(), may_have_happened: false }
+    }
+
+    /// No answer came.
+    pub(super) fn unanswered(message: impl Into<String>) -> Self {
+        PostgresError { message: message.into(), may_have_happened: true }
+    }
+
+    /// Whether what was asked may have been done all the same.
+    pub fn may_have_happened(&self) -> bool {
+        self.may_have_happened
+    }
+}
+
+impl From<Error> for PostgresError {
+    fn from(error: Error) -> Self {
+        // Only an error that ended the statement and not the session proves that nothing was committed.
+        let is_over = error.as_db_error().is_some_and(|said| said.parsed_severity() == Some(Severity::Error));
+        PostgresError { message: describe(&error), may_have_happened: !is_over }
+    }
+}
+
+impl fmt::Display for PostgresError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for PostgresError {}
+
+/// In words for people.
+fn describe(error: &Error) -> String {
+    let Some(said) = error.as_db_error() else {
+        use std::error::Error as _;
+        return match error.source() {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+    };
+    let hint = match said.code() {
+        code if is_absent(code) => ": no schema of this version of Larder; run larder::postgres::migrate",
+        code if *code == SqlState::INSUFFICIENT_PRIVILEGE => ": grant it as docs/concepts/postgres.md says",
+        _ => "",
+    };
+    format!("{} ({}){hint}", said.message(), said.code().code())
+}
+
+fn is_absent(code: &SqlState) -> bool {
+    [SqlState::UNDEFINED_FUNCTION, SqlState::INVALID_SCHEMA_NAME, SqlState::UNDEFINED_TABLE].contains(code)
+}

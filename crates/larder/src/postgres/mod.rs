@@ -1,0 +1,11 @@
+//! The ground under the adapters for Postgres: connections that are made again when lost, Larder's schema, errors.
+//!
+//! Knows neither journals nor stores. Repeats no question, prepares nothing, and keeps nothing in a session.
+
+mod error;
+mod line;
+mod migrate;
+
+pub use error::PostgresError;
+pub(crate) use line::{DEADLINE, Line, Parameter, connect, settings};
+pub use migrate::migrate;

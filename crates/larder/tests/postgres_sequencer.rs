@@ -5,7 +5,7 @@
 mod postgres_rig;
 
 use larder::port::Journal;
-use larder_core::{Epoch, Link, NodeId};
+use larder_core::{Cause, Epoch, Link, NodeId};
 use postgres_rig::{NS, PATIENCE, append, call, database, head, named, read_all, target, until};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -82,6 +82,28 @@ async fn a_reader_waits_for_the_lock_and_then_sees_what_was_committed() {
     writer.batch_execute(&call(2)).await.unwrap();
     holding.commit().await.unwrap();
     assert_eq!(named(&reading.await.unwrap()), [target(1), target(2)]);
+}
+
+/// A session that holds the lock and stands still must not gather others behind it until there are no more connections: whoever
+/// waits is told so by the server, before its own patience ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_the_lock_for_long_is_refused_and_leaves_no_session_behind() {
+    let Some(database) = database().await else { return };
+    let (journal, start) = (database.journal(), head(&database.journal()).await);
+    let (mut holder, writer) = (database.session().await, database.session().await);
+    let holding = holder.transaction().await.unwrap();
+    holding.batch_execute(&format!("SELECT larder.lock('{NS}')")).await.unwrap();
+    writer.batch_execute(&call(1)).await.unwrap();
+    let cause = Cause::default();
+    let targets = [target(2)];
+    let (read, appended) = tokio::join!(journal.read(NS, start, 10), journal.append(NS, &targets, &cause));
+    assert!(read.unwrap_err().to_string().contains("55P03"));
+    let error = appended.unwrap_err();
+    assert!(!error.is_indeterminate() && error.to_string().contains("55P03"), "{error}");
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()";
+    assert_eq!(writer.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 0);
+    holding.commit().await.unwrap();
+    assert_eq!(named(&read_all(&journal, start).await), [target(1)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

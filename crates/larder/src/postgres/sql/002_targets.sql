@@ -18,11 +18,22 @@ AS $$
     END
 $$;
 
-CREATE OR REPLACE FUNCTION larder.run(bytes bytea) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-AS $$ SELECT larder.varint(octet_length(bytes)) || bytes $$;
+CREATE OR REPLACE FUNCTION larder.run(bytes bytea) RETURNS bytea LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+AS $$
+BEGIN
+    IF octet_length(bytes) < 128 THEN
+        RETURN set_byte('\x00'::bytea, 0, octet_length(bytes)) || bytes;
+    END IF;
+    RETURN larder.varint(octet_length(bytes)) || bytes;
+END
+$$;
 
-CREATE OR REPLACE FUNCTION larder.text_segment(words text) RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-AS $$ SELECT '\x01'::bytea || larder.run(convert_to(words, 'UTF8')) $$;
+CREATE OR REPLACE FUNCTION larder.text_segment(words text) RETURNS bytea LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+AS $$
+BEGIN
+    RETURN '\x01'::bytea || larder.run(convert_to(words, 'UTF8'));
+END
+$$;
 
 -- A whole number: its kind and how many bytes follow, then those, the most significant first.
 CREATE OR REPLACE FUNCTION larder.number_segment(number numeric) RETURNS bytea
@@ -34,6 +45,9 @@ DECLARE
     digits text := '';
     bytes bytea;
 BEGIN
+    IF number BETWEEN 1 AND 255 AND number = trunc(number) THEN
+        RETURN set_byte('\x1100'::bytea, 1, number::integer);
+    END IF;
     IF rest <> trunc(rest) OR rest >= 340282366920938463463374607431768211456 THEN
         RAISE EXCEPTION 'larder: a segment is a number that is not whole, or has more than 128 bits' USING ERRCODE = '22023';
     END IF;
@@ -65,14 +79,13 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
 DECLARE
     path bytea := coalesce(larder.text_segment(tenant), '\x00'::bytea) || coalesce(larder.text_segment(region), ''::bytea);
-    value jsonb;
     segment bytea;
 BEGIN
     IF jsonb_typeof(segments) IS DISTINCT FROM 'array' THEN
         segments := jsonb_build_array(segments);
     END IF;
-    FOR value IN SELECT jsonb_array_elements(segments) LOOP
-        segment := larder.segment(value);
+    FOR i IN 0..jsonb_array_length(segments) - 1 LOOP
+        segment := larder.segment(segments -> i);
         IF segment IS NULL THEN
             RAISE EXCEPTION 'larder: a segment is an object or an array; expected a text, a number, true, false or null'
                 USING ERRCODE = '22023';

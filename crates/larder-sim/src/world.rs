@@ -204,7 +204,8 @@ impl World {
             record.map(|record| {
                 let (missing_at, would_notice) =
                     (authority.uncovered(record.0, record.1), authority.would_notice(record.0));
-                Recorded { nonce: record.0, appended: record.1, missing_at, would_notice }
+                let missed = authority.missed(record.0, record.1);
+                Recorded { nonce: record.0, appended: record.1, missing_at, missed, would_notice }
             })
         };
         let mut database = self.database();

@@ -28,6 +28,8 @@ pub(crate) struct Recorded {
     pub(crate) nonce: u64,
     pub(crate) appended: Time,
     pub(crate) missing_at: Nodes,
+    /// Where it was missing before, since it was appended and until when.
+    pub(crate) missed: Vec<(Nodes, Time)>,
     pub(crate) would_notice: Nodes,
 }
 
@@ -67,11 +69,15 @@ impl Losses {
         node: NodeId,
         now: Time,
     ) {
-        let Recorded { nonce, appended, missing_at, would_notice } = recorded;
-        let missing =
+        let Recorded { nonce, appended, missing_at, missed, would_notice } = recorded;
+        let is_missing =
             (missing_at != 0).then_some(Missing { nodes: missing_at, since: now, until: Time::MAX });
-        self.is_any |= missing.is_some();
-        let missing = missing.into_iter().collect();
+        // An answer takes its time: meanwhile the other server of a split may have begun anew, without the record. Leases
+        // that rest on what it said before that have not lapsed. The writer knows of his record all the same.
+        let missed = missed.into_iter().map(|(nodes, until)| (nodes & !bit(node), until));
+        let missed = missed.map(|(nodes, until)| Missing { nodes, since: appended, until });
+        let missing: Vec<Missing> = is_missing.into_iter().chain(missed).collect();
+        self.is_any |= !missing.is_empty();
         let record = Record { nonce, appended, known: vec![(bit(node), now)], would_notice, missing };
         self.records.insert((row, n), record);
     }

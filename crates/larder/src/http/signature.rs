@@ -35,18 +35,14 @@ impl Signer {
     /// The token with its signature: letters, digits, dashes and a dot.
     pub(super) fn sign(&self, token: Token) -> String {
         let token = token.to_string();
-        let half: String =
-            self.over(&token).finalize().into_bytes().iter().take(DIGITS / 2).map(hexadecimal).collect();
-        format!("{token}.{half}")
+        let whole = self.over(&token).finalize().into_bytes();
+        let half = whole.iter().take(DIGITS / 2).fold(0_u128, |half, byte| half << 8 | u128::from(*byte));
+        format!("{token}.{half:0DIGITS$x}")
     }
 
     fn has_signed(&self, token: &str, half: &[u8; DIGITS / 2]) -> bool {
         self.over(token).verify_truncated_left(half).is_ok()
     }
-}
-
-fn hexadecimal(byte: &u8) -> String {
-    format!("{byte:02x}")
 }
 
 /// The token in a text that one of these has signed; what is wrong with it otherwise.

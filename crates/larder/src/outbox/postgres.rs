@@ -5,6 +5,7 @@
 //! themselves within a third of their bound.
 
 use crate::journal::{Unfit, encode};
+use crate::postgres::PostgresError;
 use larder_core::{Act, Cause, Intent, Target};
 use std::fmt;
 use tokio_postgres::GenericClient;
@@ -90,7 +91,7 @@ async fn add(
             ],
         )
         .await
-        .map_err(|error| OutboxError(Kind::Postgres(error)))?;
+        .map_err(|error| OutboxError(Kind::Postgres(error.into())))?;
     Ok(())
 }
 
@@ -99,7 +100,7 @@ pub struct OutboxError(Kind);
 
 enum Kind {
     Unfit(Unfit),
-    Postgres(tokio_postgres::Error),
+    Postgres(PostgresError),
 }
 
 impl OutboxError {
@@ -110,12 +111,7 @@ impl OutboxError {
 
     /// Whether the database lacks Larder's schema, or this role the right to use it.
     pub fn is_not_set_up(&self) -> bool {
-        use tokio_postgres::error::SqlState;
-        let Kind::Postgres(error) = &self.0 else { return false };
-        error.code().is_some_and(|code| {
-            [SqlState::UNDEFINED_FUNCTION, SqlState::INVALID_SCHEMA_NAME, SqlState::INSUFFICIENT_PRIVILEGE]
-                .contains(code)
-        })
+        matches!(&self.0, Kind::Postgres(error) if error.is_not_set_up())
     }
 }
 
@@ -123,11 +119,7 @@ impl fmt::Display for OutboxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Unfit(unfit) => write!(f, "outbox: {unfit}"),
-            // Not its details, which may hold what was written.
-            Kind::Postgres(error) => match error.as_db_error() {
-                Some(said) => write!(f, "outbox: {} ({})", said.message(), said.code().code()),
-                None => write!(f, "outbox: {error}"),
-            },
+            Kind::Postgres(error) => write!(f, "outbox: {error}"),
         }
     }
 }

@@ -9,22 +9,28 @@ use tokio_postgres::error::{Severity, SqlState};
 pub struct PostgresError {
     message: String,
     may_have_happened: bool,
+    is_not_set_up: bool,
 }
 
 impl PostgresError {
     /// It was not asked, or certainly not done.
     pub(super) fn undone(message: impl Into<String>) -> Self {
-        PostgresError { message: message.into(), may_have_happened: false }
+        PostgresError { message: message.into(), may_have_happened: false, is_not_set_up: false }
     }
 
     /// No answer came.
     pub(super) fn unanswered(message: impl Into<String>) -> Self {
-        PostgresError { message: message.into(), may_have_happened: true }
+        PostgresError { message: message.into(), may_have_happened: true, is_not_set_up: false }
     }
 
     /// Whether what was asked may have been done all the same.
     pub fn may_have_happened(&self) -> bool {
         self.may_have_happened
+    }
+
+    /// Whether the database lacks Larder's schema, or this role the right to use it.
+    pub fn is_not_set_up(&self) -> bool {
+        self.is_not_set_up
     }
 }
 
@@ -32,7 +38,8 @@ impl From<Error> for PostgresError {
     fn from(error: Error) -> Self {
         // Only an error that ended the statement and not the session proves that nothing was committed.
         let is_over = error.as_db_error().is_some_and(|said| said.parsed_severity() == Some(Severity::Error));
-        PostgresError { message: describe(&error), may_have_happened: !is_over }
+        let is_not_set_up = error.code().is_some_and(|code| is_absent(code) || is_forbidden(code));
+        PostgresError { message: describe(&error), may_have_happened: !is_over, is_not_set_up }
     }
 }
 
@@ -55,7 +62,7 @@ fn describe(error: &Error) -> String {
     };
     let hint = match said.code() {
         code if is_absent(code) => ": no schema of this version of Larder; run larder::postgres::migrate",
-        code if *code == SqlState::INSUFFICIENT_PRIVILEGE => ": grant it as docs/concepts/postgres.md says",
+        code if is_forbidden(code) => ": grant it as docs/concepts/postgres.md says",
         _ => "",
     };
     format!("{} ({}){hint}", said.message(), said.code().code())
@@ -63,4 +70,8 @@ fn describe(error: &Error) -> String {
 
 fn is_absent(code: &SqlState) -> bool {
     [SqlState::UNDEFINED_FUNCTION, SqlState::INVALID_SCHEMA_NAME, SqlState::UNDEFINED_TABLE].contains(code)
+}
+
+fn is_forbidden(code: &SqlState) -> bool {
+    *code == SqlState::INSUFFICIENT_PRIVILEGE
 }

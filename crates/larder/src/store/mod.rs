@@ -7,6 +7,8 @@
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod room;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 

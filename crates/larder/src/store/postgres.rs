@@ -4,6 +4,7 @@
 //! hash of its key, since an index cannot hold keys of any length; whose key it is stands in the envelope, which the engine
 //! verifies. Knows nothing of validity, and drops what has expired a few rows at a time, with each write.
 
+use super::room::Room;
 use crate::postgres::{Line, Parameter, settings};
 use larder_core::port::{BoxFuture, Store, StoreError, Stored};
 use std::collections::HashMap;
@@ -11,17 +12,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// How long an operation may take.
 const DEADLINE_DEFAULT: Duration = Duration::from_millis(500);
-/// The most bytes of entries under way to the server; beyond it, `put_many` is refused.
-const WRITES_BYTES_MAX: usize = 64 << 20;
-/// The unit in which they are counted.
-const UNIT: usize = 1024;
 
 const GET: &str = "SELECT name, bytes FROM larder.entries WHERE name = ANY($1)";
 
@@ -54,7 +50,7 @@ pub struct PostgresStore {
     /// Apart, so that no read waits behind a write.
     writing: Arc<Line>,
     deadline: Duration,
-    room: Arc<Semaphore>,
+    room: Room,
     closed: Arc<AtomicBool>,
 }
 
@@ -70,7 +66,7 @@ impl PostgresStore {
             reading: Arc::new(Line::new(Arc::clone(&config))),
             writing: Arc::new(Line::new(config)),
             deadline: DEADLINE_DEFAULT,
-            room: Arc::new(Semaphore::new(WRITES_BYTES_MAX / UNIT)),
+            room: Room::new(),
             closed: Arc::default(),
         })
     }
@@ -111,7 +107,7 @@ impl PostgresStore {
     }
 
     async fn put_all(&self, entries: &[Stored]) -> Result<(), StoreError> {
-        let _room = self.room_for(entries)?;
+        let _room = self.room.take(entries)?;
         // Of one key twice, the last; a statement cannot put one row twice.
         let last: HashMap<[u8; 16], &Stored> =
             entries.iter().map(|entry| (name(&entry.key), entry)).collect();
@@ -131,17 +127,6 @@ impl PostgresStore {
             (&now as _, Type::INT8),
         ];
         self.ask(&self.writing, PUT, parameters).await.map(drop)
-    }
-
-    fn room_for(&self, entries: &[Stored]) -> Result<SemaphorePermit<'_>, StoreError> {
-        let bytes: usize = entries.iter().map(|entry| entry.key.len() + entry.bytes.len()).sum();
-        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        self.room.try_acquire_many(units).map_err(|_| {
-            let expected = WRITES_BYTES_MAX >> 20;
-            StoreError::refused(format!(
-                "{bytes} bytes to write, beside what is under way; expected at most {expected} MiB in all"
-            ))
-        })
     }
 }
 
@@ -196,7 +181,10 @@ impl Store for PostgresStore {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        self.closed.store(true, Ordering::Release);
-        Box::pin(std::future::ready(()))
+        Box::pin(async move {
+            self.closed.store(true, Ordering::Release);
+            // All of the room is free once nothing is on its way; each write has a deadline.
+            self.room.all_free().await;
+        })
     }
 }

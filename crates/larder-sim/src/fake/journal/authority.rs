@@ -253,6 +253,14 @@ impl Authority {
         }
     }
 
+    /// The nodes whose server knew nothing of this record until it began anew, and when that was.
+    pub(crate) fn missed(&self, nonce: u64, appended: Time) -> Vec<(Nodes, Time)> {
+        let apart = self.other.as_ref().map_or(0, |(_, nodes)| *nodes);
+        let other = self.other.as_ref().map(|(log, nodes)| (log, *nodes));
+        let sides = [(&self.log, !apart)].into_iter().chain(other);
+        sides.filter_map(|(log, nodes)| Some((nodes, log.missed_until(nonce, appended)?))).collect()
+    }
+
     /// When a record was appended.
     pub(crate) fn appended_at(&self, nonce: u64) -> Option<Time> {
         self.appended_at.get(&nonce).map(|(at, _)| *at)

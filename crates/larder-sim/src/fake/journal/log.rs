@@ -19,6 +19,8 @@ pub(crate) struct Log {
     began: Time,
     /// Every record appended in this epoch, by its nonce, those that were dropped included.
     places: BTreeMap<u64, u64>,
+    /// The same of the epoch before.
+    places_before: BTreeMap<u64, u64>,
     /// Who is there, how far they have come, and until when.
     present: BTreeMap<NodeId, (Link, Time)>,
     /// Since when nobody's presence was lost.
@@ -33,6 +35,7 @@ impl Log {
             records: VecDeque::new(),
             began: 0,
             places: BTreeMap::new(),
+            places_before: BTreeMap::new(),
             present: BTreeMap::new(),
             whole_since: 0,
         }
@@ -109,7 +112,7 @@ impl Log {
         let position = self.head().position;
         self.open_at_oldest = self.open();
         self.records.clear();
-        self.places.clear();
+        self.places_before = std::mem::take(&mut self.places);
         self.began = sim.now();
         self.oldest = Link { epoch: Epoch::new(epoch), position, nonce };
     }
@@ -132,6 +135,12 @@ impl Log {
     /// it, or everything from before this epoch was a miss.
     pub(super) fn covers(&self, nonce: u64, appended: Time) -> bool {
         appended < self.began || self.places.contains_key(&nonce)
+    }
+
+    /// Until when this record was missing here, if it covers it only because it has begun anew since.
+    pub(super) fn missed_until(&self, nonce: u64, appended: Time) -> Option<Time> {
+        let was_there = self.places.contains_key(&nonce) || self.places_before.contains_key(&nonce);
+        (appended < self.began && !was_there).then_some(self.began)
     }
 
     /// Whether somebody who has applied everything up to `applied` has applied this record.

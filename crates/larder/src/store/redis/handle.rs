@@ -6,6 +6,7 @@ use super::gossip::Gossip;
 use super::known::KnownLarge;
 use super::layout::{ENTRY, Found, LARGE, LARGE_BYTES, get, get_each, get_one, is_large, name, put, unlink};
 use crate::redis::{Redis, RedisError, slot};
+use crate::store::room::Room;
 use larder_core::port::{
     BoxFuture, Browse, Claim, Claimed, Holder, Leaf, Left, News, SharedFlights, Store, StoreError, Stored,
     Told, Use,
@@ -15,12 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// The most bytes of entries under way to the servers; beyond it, `put_many` is refused.
-const WRITES_BYTES_MAX: usize = 64 << 20;
-/// The unit in which they are counted.
-const UNIT: usize = 1024;
 /// Between two looks for what is dead.
 const RECLAIM_EVERY: Duration = Duration::from_secs(60);
 /// How long reading a large half may take, in deadlines.
@@ -40,7 +36,7 @@ pub struct RedisStore {
     pub(super) redis: Redis,
     pub(super) gossip: Arc<Gossip>,
     reclaim_every: Duration,
-    room: Arc<Semaphore>,
+    room: Room,
     closed: Arc<AtomicBool>,
 }
 
@@ -63,7 +59,7 @@ impl RedisStore {
             known_large: Arc::default(),
             redis: redis.clone(),
             reclaim_every: RECLAIM_EVERY,
-            room: Arc::new(Semaphore::new(WRITES_BYTES_MAX / UNIT)),
+            room: Room::new(),
             closed: Arc::new(AtomicBool::new(false)),
         }
     }
@@ -179,17 +175,6 @@ impl RedisStore {
         }
     }
 
-    /// Room for the bytes that are about to be on their way.
-    fn take_room(&self, bytes: usize) -> Result<SemaphorePermit<'_>, StoreError> {
-        let units = u32::try_from((bytes / UNIT + 1).min(WRITES_BYTES_MAX / UNIT)).unwrap_or(u32::MAX);
-        self.room.try_acquire_many(units).map_err(|_| {
-            StoreError::refused(format!(
-                "{} MiB of entries are on their way to Redis; expected room for {bytes} bytes more",
-                WRITES_BYTES_MAX >> 20
-            ))
-        })
-    }
-
     /// The first failure, if there is one.
     fn all(&self, answers: Vec<Result<Value, RedisError>>) -> Result<(), StoreError> {
         let failure = answers.into_iter().find_map(Result::err);
@@ -198,7 +183,7 @@ impl RedisStore {
 
     async fn write(&self, entries: Vec<Stored>) -> Result<(), StoreError> {
         let bytes: usize = entries.iter().map(|entry| entry.key.len() + entry.bytes.len()).sum();
-        let _room = self.take_room(bytes)?;
+        let _room = self.room.take(&entries)?;
         // A batch of small ones is as long on the way as one large entry.
         let together = bytes >= LARGE_BYTES;
         let now_ms = wall_ms();
@@ -312,9 +297,7 @@ impl Store for RedisStore {
         Box::pin(async move {
             self.closed.store(true, Ordering::Release);
             // All of the room is free once nothing is on its way; each write has a deadline.
-            if let Ok(units) = u32::try_from(WRITES_BYTES_MAX / UNIT) {
-                let _ = self.room.acquire_many(units).await;
-            }
+            self.room.all_free().await;
         })
     }
 }

@@ -5,10 +5,10 @@
 
 use std::{
     ffi::OsStr,
-    io,
+    fs, io,
     process::{Child, Command, Stdio},
     sync::{
-        OnceLock,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         mpsc::{self, Sender},
     },
     thread,
@@ -81,15 +81,71 @@ impl Process {
         self.signal(Signal::CONT);
     }
 
-    fn signal(&self, signal: Signal) {
+    /// SIGSTOP, and the same for those it has started: nobody does anything any more.
+    pub fn freeze(&self) {
+        // First itself: it starts nobody then.
+        self.pause();
+        self.signal_children(Signal::STOP);
+    }
+
+    /// SIGCONT for it and for those it has started.
+    pub fn thaw(&self) {
+        self.signal_children(Signal::CONT);
+        self.resume();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
         // A program that is gone needs no signal.
         let _ = kill_process(Pid::from_child(&self.0), signal);
+    }
+
+    /// To those whose parent this is, as `/proc` has it.
+    fn signal_children(&self, signal: Signal) {
+        let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+        for id in entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
+            let of = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+            // `ID (NAME) STATE PARENT ...`, with anything in the name.
+            let parent = of.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+            if parent == Some(self.0.id())
+                && let Some(id) = Pid::from_raw(id)
+            {
+                let _ = kill_process(id, signal);
+            }
+        }
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// A program that is started, killed, stopped and started again.
+#[derive(Debug, Default)]
+pub(crate) struct Life(Mutex<Option<Process>>);
+
+impl Life {
+    /// The program, none while it is dead. Whoever holds this decides alone what becomes of it.
+    pub(crate) fn process(&self) -> MutexGuard<'_, Option<Process>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// kill -9: nothing is saved, no connection is closed in order.
+    pub(crate) fn kill(&self) {
+        *self.process() = None;
+    }
+
+    pub(crate) fn pause(&self) {
+        if let Some(process) = &*self.process() {
+            process.pause();
+        }
+    }
+
+    pub(crate) fn resume(&self) {
+        if let Some(process) = &*self.process() {
+            process.resume();
+        }
     }
 }
 

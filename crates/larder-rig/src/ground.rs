@@ -42,6 +42,25 @@ impl Ground {
         Err(Error::new(format!("no free port after {TRIES} tries")))
     }
 
+    /// A new file for what a server writes, to standard output and to standard error.
+    pub(crate) fn new_log(&self) -> Result<(File, File), Error> {
+        let path = self.log_path();
+        let out = File::create(&path).map_err(Error::file("make", &path))?;
+        let errors = out.try_clone().map_err(Error::file("share", &path))?;
+        Ok((out, errors))
+    }
+
+    /// The end of it.
+    pub(crate) fn log(&self) -> String {
+        let text = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.join("server.log")
+    }
+
     /// Takes away what was left behind by those who were killed, or never dropped what a `static` holds. For servers whose
     /// directories are large: until somebody draws the same port again, it would stay.
     pub(crate) fn sweep() {

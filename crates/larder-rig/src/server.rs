@@ -1,16 +1,16 @@
 //! One private server: started, killed, stopped, started again on the same port, with what it had saved or without.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use crate::{
     Error, Flavour, Process, Setup,
+    child::Life,
     ground::Ground,
     patience::until,
     tls::Certificates,
@@ -27,7 +27,7 @@ const DUMP: &str = "dump.rdb";
 #[derive(Debug)]
 pub struct Server {
     /// First: it ends before its port and its directory are given back.
-    process: Mutex<Option<Process>>,
+    life: Life,
     setup: Setup,
     ground: Ground,
     tls: Option<(Ground, Arc<Certificates>)>,
@@ -68,7 +68,7 @@ impl Server {
                 false => None,
             };
             let bus = setup.cluster.then(Ground::reserve).transpose()?;
-            let server = Self { setup: setup.clone(), ground, tls, bus, process: Mutex::new(None) };
+            let server = Self { setup: setup.clone(), ground, tls, bus, life: Life::default() };
             tries += 1;
             match server.restart() {
                 Ok(()) => return Ok(server),
@@ -124,7 +124,7 @@ impl Server {
 
     /// The id of its process; none while it is dead.
     pub fn process_id(&self) -> Option<u32> {
-        self.process().as_ref().map(Process::id)
+        self.life.process().as_ref().map(Process::id)
     }
 
     /// One command, on a connection of its own.
@@ -157,21 +157,17 @@ impl Server {
 
     /// kill -9: nothing is saved, no connection is closed in order.
     pub fn kill(&self) {
-        *self.process() = None;
+        self.life.kill();
     }
 
     /// SIGSTOP: connections stay, the kernel goes on taking new ones, and nobody is answered.
     pub fn pause(&self) {
-        if let Some(process) = &*self.process() {
-            process.pause();
-        }
+        self.life.pause();
     }
 
     /// SIGCONT.
     pub fn resume(&self) {
-        if let Some(process) = &*self.process() {
-            process.resume();
-        }
+        self.life.resume();
     }
 
     /// Kills it if it runs, and starts it on the same port, with what is in its directory: its last dump, or nothing.
@@ -179,7 +175,7 @@ impl Server {
     /// # Errors
     /// When it does not answer; with the end of its log.
     pub fn restart(&self) -> Result<(), Error> {
-        let mut process = self.process();
+        let mut process = self.life.process();
         *process = None;
         let mut started = self.spawn()?;
         let id = started.id();
@@ -256,9 +252,7 @@ impl Server {
         if !(self.setup.sentinel && path.exists()) {
             fs::write(&path, self.setup.file(&lines)).map_err(Error::file("write", &path))?;
         }
-        let log = self.log_path();
-        let out = File::create(&log).map_err(Error::file("make", &log))?;
-        let errors = out.try_clone().map_err(Error::file("share", &log))?;
+        let (out, errors) = self.ground.new_log()?;
         let executable = self.setup.flavour.executable()?;
         let sentinel = self.setup.sentinel.then_some("--sentinel");
         Process::start(executable, |command| {
@@ -276,19 +270,9 @@ impl Server {
         ask().is_ok_and(|info| info.text().lines().any(|line| line.trim() == format!("process_id:{id}")))
     }
 
-    fn log_path(&self) -> PathBuf {
-        self.ground.directory().join("server.log")
-    }
-
     /// The end of what the server wrote.
     pub fn log(&self) -> String {
-        let text = fs::read_to_string(self.log_path()).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
-    }
-
-    fn process(&self) -> MutexGuard<'_, Option<Process>> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ground.log()
     }
 }
 

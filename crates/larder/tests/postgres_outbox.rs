@@ -252,6 +252,10 @@ async fn a_guarded_write_is_ended_by_the_commit_of_its_transaction() {
     let records = read_all(&journal, history.oldest).await;
     assert_eq!(records[1].act, Act::Close { intent });
     assert_eq!(records[1].targets, [target(1)]);
+    // As when its time is over, and a node has closed it: nobody waits any more for what is written.
+    let tx = session.transaction().await.unwrap();
+    let error = outbox::postgres::commit(&tx, NS, &open[0], "booked").await.unwrap_err();
+    assert!(error.is_guard_expired(), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -305,4 +305,10 @@ async fn a_guarded_write_ends_with_its_transaction() {
     assert_eq!(last.targets, [target(1)]);
     assert_eq!(cache.sync().await.unwrap(), link.position);
     assert_eq!(cache.stats().journal.intents_open, 0);
+    // As when its time is over, and a node has closed it: nobody waits any more for what is written.
+    let tx = app.transaction().unwrap();
+    let error = outbox::commit(&tx, NS, guard.intent(), "booked").unwrap_err();
+    assert!(error.is_guard_expired(), "{error}");
+    tx.commit().unwrap();
+    assert_eq!(db.records().await.pop().unwrap().link, link, "nothing of it remains");
 }

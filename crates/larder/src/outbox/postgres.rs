@@ -51,10 +51,12 @@ pub async fn invalidate(
 /// the transaction has committed, drop the guard: there is nothing left for it to do. When it was rolled back, cancel
 /// the guard, or drop it and let it expire.
 ///
-/// `intent` is [`crate::WriteGuard::intent`]. The transaction must not commit after the guard's time is over.
+/// `intent` is [`crate::WriteGuard::intent`]. If its time was over and it has been closed, or it was lost with a failover, this
+/// refuses, and the transaction is aborted. Call it last, and commit before [`crate::WriteGuard::remaining`] is over: in between
+/// nothing looks.
 ///
 /// # Errors
-/// As [`invalidate`].
+/// [`OutboxError::is_guard_expired`]; and as [`invalidate`].
 pub async fn commit(
     transaction: &impl GenericClient,
     namespace: &str,
@@ -107,6 +109,11 @@ impl OutboxError {
     /// Whether the record was larger than [`crate::journal::RECORD_BYTES_MAX`].
     pub fn is_too_large(&self) -> bool {
         matches!(self.0, Kind::Unfit(Unfit::TooLarge { .. }))
+    }
+
+    /// Whether a guarded write was to be committed whose intent is not open any more: its guard's time was over.
+    pub fn is_guard_expired(&self) -> bool {
+        matches!(&self.0, Kind::Postgres(error) if error.is_guard_expired())
     }
 
     /// Whether the database lacks Larder's schema, or this role the right to use it.

@@ -2,7 +2,7 @@
 //!
 //! The tables and the namespace are made on first use. Never begins a thread, never waits for a cache.
 
-use crate::journal::sqlite::{Fault, append, head_or_create};
+use crate::journal::sqlite::{Fault, append, head_or_create, is_open};
 use crate::journal::{Unfit, encode};
 use larder_core::{Act, Cause, Intent, Link, Target};
 use rusqlite::Connection;
@@ -42,47 +42,48 @@ pub fn invalidate(
     cause: impl Into<Cause>,
 ) -> Result<Link, OutboxError> {
     let targets: Vec<Target> = targets.into_iter().collect();
-    add(connection, namespace, Act::Invalidate, &targets, &cause.into())
+    let cause = cause.into();
+    match encode(&targets) {
+        Ok(targets) => atomically(connection, || {
+            append(connection, namespace, Act::Invalidate, &targets, cause.as_str())
+        }),
+        Err(Unfit::Empty) => atomically(connection, || head_or_create(connection, namespace)),
+        Err(unfit) => Err(OutboxError(Kind::Unfit(unfit))),
+    }
 }
 
 /// Adds the record that ends a guarded write, to be committed together with the data: no moment lies between the two. Once
 /// the transaction has committed, drop the guard: there is nothing left for it to do. When it was rolled back, cancel
 /// the guard, or drop it and let it expire.
 ///
-/// `intent` is [`crate::WriteGuard::intent`]. The transaction must not commit after the guard's time is over.
+/// `intent` is [`crate::WriteGuard::intent`]. If its time was over and it has been closed, or a database that was put back
+/// does not have it, this refuses, and the transaction must be rolled back: nobody waits for what it writes. It holds the write
+/// lock from here on, so nothing comes between.
 ///
 /// # Errors
-/// As [`invalidate`].
+/// [`OutboxError::is_guard_expired`]; and as [`invalidate`].
 pub fn commit(
     connection: &Connection,
     namespace: &str,
     intent: &Intent,
     cause: impl Into<Cause>,
 ) -> Result<Link, OutboxError> {
-    add(connection, namespace, Act::Close { intent: intent.id }, &intent.targets, &cause.into())
-}
-
-fn add(
-    connection: &Connection,
-    namespace: &str,
-    act: Act,
-    targets: &[Target],
-    cause: &Cause,
-) -> Result<Link, OutboxError> {
-    match encode(targets) {
-        Ok(targets) => {
-            atomically(connection, || append(connection, namespace, act, &targets, cause.as_str()))
+    let targets = encode(&intent.targets).map_err(|unfit| OutboxError(Kind::Unfit(unfit)))?;
+    let act = Act::Close { intent: intent.id };
+    let cause = cause.into();
+    let link = atomically(connection, || {
+        // First the head: it takes the write lock, if the transaction has not.
+        head_or_create(connection, namespace)?;
+        if !is_open(connection, namespace, intent.id)? {
+            return Ok(None);
         }
-        Err(Unfit::Empty) => atomically(connection, || head_or_create(connection, namespace)),
-        Err(unfit) => Err(OutboxError(Kind::Unfit(unfit))),
-    }
+        append(connection, namespace, act, &targets, cause.as_str()).map(Some)
+    })?;
+    link.ok_or(OutboxError(Kind::NotOpen))
 }
 
 /// Runs `work` so that all of it remains or nothing, whatever transaction the connection is in.
-fn atomically(
-    connection: &Connection,
-    work: impl FnOnce() -> Result<Link, Fault>,
-) -> Result<Link, OutboxError> {
+fn atomically<T>(connection: &Connection, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, OutboxError> {
     // Alone, it takes the write lock at once: a savepoint would begin as a reader, which cannot always become
     // a writer later.
     let (begin, commit, undo) = if connection.is_autocommit() {
@@ -95,9 +96,9 @@ fn atomically(
         )
     };
     connection.execute_batch(begin).map_err(Fault::Sqlite)?;
-    let done = work().and_then(|link| {
+    let done = work().and_then(|done| {
         connection.execute_batch(commit)?;
-        Ok(link)
+        Ok(done)
     });
     if done.is_err() && !connection.is_autocommit() {
         // When SQLite rolled everything back by itself, there is nothing left to undo; the first error tells.
@@ -114,6 +115,7 @@ pub struct OutboxError(Kind);
 enum Kind {
     Unfit(Unfit),
     Fault(Fault),
+    NotOpen,
 }
 
 impl OutboxError {
@@ -125,6 +127,11 @@ impl OutboxError {
     /// Whether the database was written by a newer larder.
     pub fn is_newer_schema(&self) -> bool {
         matches!(self.0, Kind::Fault(Fault::Newer { .. }))
+    }
+
+    /// Whether a guarded write was to be committed whose intent is not open any more: its guard's time was over.
+    pub fn is_guard_expired(&self) -> bool {
+        matches!(self.0, Kind::NotOpen)
     }
 
     /// Whether another connection held the write lock for too long; the transaction may be tried again.
@@ -144,6 +151,9 @@ impl fmt::Display for OutboxError {
         match &self.0 {
             Kind::Unfit(unfit) => write!(f, "outbox: {unfit}"),
             Kind::Fault(fault) => write!(f, "outbox: {fault}"),
+            Kind::NotOpen => f.write_str(
+                "outbox: the guarded write's intent is not open any more; expected to be called before its time is over",
+            ),
         }
     }
 }
@@ -151,7 +161,7 @@ impl fmt::Display for OutboxError {
 impl std::error::Error for OutboxError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0 {
-            Kind::Unfit(_) => None,
+            Kind::Unfit(_) | Kind::NotOpen => None,
             Kind::Fault(fault) => Some(fault),
         }
     }

@@ -9,18 +9,18 @@ use tokio_postgres::error::{Severity, SqlState};
 pub struct PostgresError {
     message: String,
     may_have_happened: bool,
-    is_not_set_up: bool,
+    code: Option<SqlState>,
 }
 
 impl PostgresError {
     /// It was not asked, or certainly not done.
     pub(super) fn undone(message: impl Into<String>) -> Self {
-        PostgresError { message: message.into(), may_have_happened: false, is_not_set_up: false }
+        PostgresError { message: message.into(), may_have_happened: false, code: None }
     }
 
     /// No answer came.
     pub(super) fn unanswered(message: impl Into<String>) -> Self {
-        PostgresError { message: message.into(), may_have_happened: true, is_not_set_up: false }
+        PostgresError { message: message.into(), may_have_happened: true, code: None }
     }
 
     /// Whether what was asked may have been done all the same.
@@ -30,7 +30,12 @@ impl PostgresError {
 
     /// Whether the database lacks Larder's schema, or this role the right to use it.
     pub fn is_not_set_up(&self) -> bool {
-        self.is_not_set_up
+        self.code.as_ref().is_some_and(|code| is_absent(code) || is_forbidden(code))
+    }
+
+    /// Whether `larder.outbox_add` found the intent of a guarded write closed.
+    pub(crate) fn is_guard_expired(&self) -> bool {
+        self.code.as_ref().is_some_and(|code| code.code() == "LD001")
     }
 }
 
@@ -38,8 +43,8 @@ impl From<Error> for PostgresError {
     fn from(error: Error) -> Self {
         // Only an error that ended the statement and not the session proves that nothing was committed.
         let is_over = error.as_db_error().is_some_and(|said| said.parsed_severity() == Some(Severity::Error));
-        let is_not_set_up = error.code().is_some_and(|code| is_absent(code) || is_forbidden(code));
-        PostgresError { message: describe(&error), may_have_happened: !is_over, is_not_set_up }
+        let code = error.code().cloned();
+        PostgresError { message: describe(&error), may_have_happened: !is_over, code }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
+use tokio_postgres::config::{LoadBalanceHosts, TargetSessionAttrs};
 use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, Connection, NoTls, Row, Socket};
@@ -25,6 +26,12 @@ pub(crate) fn settings(url: &str) -> Result<Config, PostgresError> {
     })?;
     if config.get_application_name().is_none() {
         config.application_name("larder");
+    }
+    if config.get_hosts().len() > 1 {
+        // A primary and its standbys: whoever takes writes, and never again and again the one that does not answer.
+        config
+            .target_session_attrs(TargetSessionAttrs::ReadWrite)
+            .load_balance_hosts(LoadBalanceHosts::Random);
     }
     config.keepalives_idle(SILENCE).keepalives_interval(SILENCE).tcp_user_timeout(SILENCE_MAX);
     config.connect_timeout(DEADLINE);

@@ -120,6 +120,15 @@ pub(super) fn may_open(connection: &Connection, namespace: &str, intent: IntentI
     Ok(open < INTENTS_MAX as i64 && !is_open)
 }
 
+/// Whether this intent is open. For a transaction that holds the write lock: nobody closes it before that ends.
+pub(crate) fn is_open(connection: &Connection, namespace: &str, intent: IntentId) -> Result<bool, Fault> {
+    let sql = "SELECT 1 FROM main.larder_intents WHERE namespace = ?1 AND intent = ?2";
+    let found = connection.prepare_cached(sql).and_then(|mut statement| {
+        statement.query_row(params![namespace, intent.get().cast_signed()], |_| Ok(()))
+    });
+    Ok(if_there(found)?.is_some())
+}
+
 /// The head of a namespace, which is created when there is none.
 pub(crate) fn head_or_create(connection: &Connection, namespace: &str) -> Result<Link, Fault> {
     schema::ensure(connection)?;

@@ -15,6 +15,6 @@ mod reader;
 mod schema;
 mod writer;
 
-pub(crate) use append::{append, head_or_create};
+pub(crate) use append::{append, head_or_create, is_open};
 pub use handle::{SqliteJournal, SqliteJournalOptions};
 pub(crate) use schema::Fault;

@@ -12,6 +12,13 @@ BEGIN
         RAISE EXCEPTION 'larder: a record''s targets take % bytes; expected at most 16777216',
             pg_catalog.octet_length(targets) USING ERRCODE = '54000';
     END IF;
+    -- A guarded write whose intent was closed because its time was over, or lost with a failover: nobody waits for what this
+    -- transaction writes.
+    IF $2 OPERATOR(pg_catalog.=) 2 AND NOT EXISTS (SELECT FROM larder.intents AS i
+        WHERE i.namespace OPERATOR(pg_catalog.=) $1 AND i.intent OPERATOR(pg_catalog.=) $3) THEN
+        RAISE EXCEPTION 'larder: the guarded write''s intent is not open any more; expected to be called before its time is over'
+            USING ERRCODE = 'LD001';
+    END IF;
     -- A commit that a crash may take back after it was seen would take back the record after it was applied.
     IF pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off' THEN
         PERFORM pg_catalog.set_config('synchronous_commit', 'local', true);

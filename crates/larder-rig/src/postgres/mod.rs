@@ -3,31 +3,31 @@
 //!
 //! Postgres refuses to run as root; then it runs as `nobody`. Its directory is a copy of one that is made once.
 
+mod template;
+
 use std::{
-    env,
-    fs::{self, File},
+    fs,
     io::{Read as _, Write as _, stderr},
-    net::{Ipv4Addr, TcpStream},
-    os::unix::fs::{MetadataExt as _, chown},
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::PathBuf,
+    sync::Once,
     time::Duration,
 };
 
-use crate::{Error, Process, flavour::target, ground::Ground, patience::until};
+use crate::{Error, Process, child::Life, ground::Ground, patience::until};
+use template::{as_user, copy, missing, own, programs, template};
 
 /// How long a server may take to answer, recovery included.
 const START: Duration = Duration::from_secs(30);
 const TRIES: usize = 3;
-/// Who runs it instead of root.
-const NOBODY: u32 = 65_534;
+/// In a directory that has it, a server starts as a standby.
+const STANDBY: &str = "standby.signal";
 
 /// A running Postgres of this machine. It is killed, and its directory removed, on drop.
 #[derive(Debug)]
 pub struct Postgres {
     /// First: it ends before its port and its directory are given back.
-    process: Mutex<Option<Process>>,
+    life: Life,
     settings: Vec<(String, String)>,
     ground: Ground,
 }
@@ -66,6 +66,30 @@ impl Postgres {
     /// # Errors
     /// As [`Postgres::start`].
     pub fn start_with(settings: &[(&str, &str)]) -> Result<Self, Error> {
+        Self::run(settings, false)
+    }
+
+    /// A primary that keeps what standbys may ask for, with these settings.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn start_primary(settings: &[(&str, &str)]) -> Result<Self, Error> {
+        Self::run(&[&[("wal_keep_size", "256MB")], settings].concat(), false)
+    }
+
+    /// A standby of the one that is found there, be it behind a proxy: of a [`Postgres::start_primary`] that was started by
+    /// this program, and has written less since than it keeps. It calls itself `name`, and answers questions.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn start_standby(name: &str, primary: SocketAddr, settings: &[(&str, &str)]) -> Result<Self, Error> {
+        let (host, port) = (primary.ip(), primary.port());
+        let place = format!("host={host} port={port} user=larder application_name={name}");
+        let own = [("primary_conninfo", place.as_str()), ("wal_retrieve_retry_interval", "100ms")];
+        Self::run(&[own.as_slice(), settings].concat(), true)
+    }
+
+    fn run(settings: &[(&str, &str)], as_standby: bool) -> Result<Self, Error> {
         // Each takes some 40 MB.
         static SWEPT: Once = Once::new();
         SWEPT.call_once(Ground::sweep);
@@ -74,9 +98,14 @@ impl Postgres {
         let mut tries = 0;
         loop {
             let ground = Ground::reserve()?;
-            copy(template()?, &ground.directory().join("data"))?;
+            let data = ground.directory().join("data");
+            // All are made from the same, and so are copies of one cluster as it began.
+            copy(template()?, &data)?;
             own(ground.directory())?;
-            let server = Self { process: Mutex::new(None), settings: settings.clone(), ground };
+            if as_standby {
+                fs::write(data.join(STANDBY), "").map_err(Error::file("write into", &data))?;
+            }
+            let server = Self { life: Life::default(), settings: settings.clone(), ground };
             tries += 1;
             match server.restart() {
                 Ok(()) => return Ok(server),
@@ -86,28 +115,54 @@ impl Postgres {
         }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ground.port()).into()
+    }
+
     /// Where a user finds a database: `postgres://USER@127.0.0.1:PORT/DATABASE`.
     pub fn url(&self, user: &str, database: &str) -> String {
-        format!("postgres://{user}@127.0.0.1:{}/{database}", self.ground.port())
+        format!("postgres://{user}@{}/{database}", self.address())
     }
 
     /// kill -9 of the one process that all others obey.
     pub fn kill(&self) {
-        *self.process() = None;
+        // Those who stand still would never see its end.
+        self.thaw();
+        self.life.kill();
     }
 
     /// SIGSTOP of the process that takes connections; those that are there go on.
     pub fn pause(&self) {
-        if let Some(process) = &*self.process() {
-            process.pause();
+        self.life.pause();
+    }
+
+    /// SIGSTOP of all of it: connections stay, and nobody is answered.
+    pub fn freeze(&self) {
+        if let Some(process) = &*self.life.process() {
+            process.freeze();
         }
     }
 
-    /// SIGCONT.
-    pub fn resume(&self) {
-        if let Some(process) = &*self.process() {
-            process.resume();
+    /// SIGCONT of all of it.
+    pub fn thaw(&self) {
+        if let Some(process) = &*self.life.process() {
+            process.thaw();
         }
+    }
+
+    /// A standby takes over: returns once it takes writes.
+    ///
+    /// # Errors
+    /// When it does not; with the end of its log.
+    pub fn promote(&self) -> Result<(), Error> {
+        let order = self.data().join("promote");
+        fs::write(&order, "").map_err(Error::file("write", &order))?;
+        if let Some(process) = &*self.life.process() {
+            process.signal(rustix::process::Signal::USR1);
+        }
+        let promoted = until("it is promoted", START, || !self.data().join(STANDBY).exists());
+        promoted.map_err(|_| Error::new(format!("Postgres does not take over: {}", self.log())))
     }
 
     /// Kills it if it runs, and starts it on the same port, with what is in its directory.
@@ -115,8 +170,8 @@ impl Postgres {
     /// # Errors
     /// When it does not answer; with the end of its log.
     pub fn restart(&self) -> Result<(), Error> {
-        let mut process = self.process();
-        *process = None;
+        self.kill();
+        let mut process = self.life.process();
         let mut started = None;
         // Those who obeyed the killed one see its end for themselves, a moment later; until then it does not start.
         let settled = until("an answer", START, || {
@@ -159,9 +214,7 @@ impl Postgres {
 
     /// The end of what the server wrote.
     pub fn log(&self) -> String {
-        let text = fs::read_to_string(self.ground.directory().join("server.log")).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
+        self.ground.log()
     }
 
     /// Its directory, to be changed while it is dead.
@@ -171,9 +224,7 @@ impl Postgres {
 
     fn spawn(&self) -> Result<Process, Error> {
         let (programs, _) = programs().ok_or_else(missing)?;
-        let log = self.ground.directory().join("server.log");
-        let out = File::create(&log).map_err(Error::file("make", &log))?;
-        let errors = out.try_clone().map_err(Error::file("share", &log))?;
+        let (out, errors) = self.ground.new_log()?;
         let words = |name: &str, value: &str| format!("{name}={value}");
         let own = [
             words("listen_addresses", &Ipv4Addr::LOCALHOST.to_string()),
@@ -195,7 +246,7 @@ impl Postgres {
     /// Whether it lets somebody in. What is sent is the first message of the protocol, version 3.0.
     fn answers(&self) -> bool {
         let ask = || -> std::io::Result<u8> {
-            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ground.port()))?;
+            let mut stream = TcpStream::connect(self.address())?;
             stream.set_read_timeout(Some(Duration::from_secs(1)))?;
             let words = b"user\0larder\0database\0postgres\0\0";
             let mut message = (8 + words.len() as u32).to_be_bytes().to_vec();
@@ -208,113 +259,10 @@ impl Postgres {
         };
         ask().is_ok_and(|first| first == b'R')
     }
-
-    fn process(&self) -> MutexGuard<'_, Option<Process>> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-fn missing() -> Error {
-    Error::new("Postgres is not installed: cargo xtask ci --only system unpacks it below target/servers")
-}
-
-/// Where its programs are, and what it says of its version.
-fn programs() -> Option<&'static (PathBuf, String)> {
-    static FOUND: OnceLock<Option<(PathBuf, String)>> = OnceLock::new();
-    let look = || {
-        let debian = Path::new("/usr/lib/postgresql");
-        let mut folders: Vec<PathBuf> = fs::read_dir(debian)
-            .into_iter()
-            .flatten()
-            .filter_map(Result::ok)
-            .map(|entry| entry.path().join("bin"))
-            .collect();
-        folders.sort();
-        let path = env::var_os("PATH").unwrap_or_default();
-        let all = env::split_paths(&path).chain(folders).chain([target().join("servers/postgres-17/bin")]);
-        all.filter(|folder| folder.join("initdb").is_file()).find_map(|folder| {
-            let said = Command::new(folder.join("postgres")).arg("--version").output().ok()?;
-            said.status.success().then(|| (folder, String::from_utf8_lossy(&said.stdout).trim().to_owned()))
-        })
-    };
-    FOUND.get_or_init(look).as_ref()
-}
-
-fn is_root() -> bool {
-    rustix::process::getuid().is_root()
-}
-
-/// What `setpriv` is told of the user.
-fn as_user() -> Vec<String> {
-    if !is_root() {
-        return Vec::new();
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.kill();
     }
-    vec![format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".into()]
-}
-
-/// Gives a directory to who will run the server.
-fn own(directory: &Path) -> Result<(), Error> {
-    if !is_root() {
-        return Ok(());
-    }
-    chown(directory, Some(NOBODY), Some(NOBODY)).map_err(Error::file("give away", directory))
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
-    let copied = Command::new("cp").args(["-a", "--reflink=auto"]).arg(from).arg(to).output();
-    let copied = copied.map_err(Error::while_doing("run cp"))?;
-    if copied.status.success() {
-        return Ok(());
-    }
-    let why = String::from_utf8_lossy(&copied.stderr).into_owned();
-    Err(Error::new(format!("cannot copy {}: {why}", from.display())))
-}
-
-/// A directory that `initdb` made, once for this machine, version and user: the first test makes it, others wait.
-fn template() -> Result<&'static Path, Error> {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    if let Some(made) = MADE.get() {
-        return Ok(made);
-    }
-    let (programs, version) = programs().ok_or_else(missing)?;
-    let name: String = version.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let root = target().join("servers");
-    fs::create_dir_all(&root).map_err(Error::file("make", &root))?;
-    let lock_path = root.join("template.lock");
-    let lock = File::create(&lock_path).map_err(Error::file("make", &lock_path))?;
-    lock.lock().map_err(Error::file("lock", &lock_path))?;
-    let uid = rustix::process::getuid().as_raw();
-    let made = root.join(format!("template-{name}-{uid}"));
-    if !made.exists() {
-        let making = Ground::reserve()?;
-        own(making.directory())?;
-        let data = making.directory().join("data");
-        let mut initdb = Command::new("setpriv");
-        initdb.args(as_user()).arg("--").arg(programs.join("initdb")).arg("-D").arg(&data).current_dir("/");
-        initdb.args([
-            "-U",
-            "larder",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--no-sync",
-            "--wal-segsize=1",
-        ]);
-        let ended = initdb.output().map_err(Error::while_doing("run setpriv (of util-linux)"))?;
-        if !ended.status.success() {
-            return Err(Error::new(format!("initdb fails: {}", String::from_utf8_lossy(&ended.stderr))));
-        }
-        let half = root.join(format!("template-{name}-{uid}.half"));
-        let _ = fs::remove_dir_all(&half);
-        copy(&data, &half)?;
-        fs::rename(&half, &made).map_err(Error::file("move", &half))?;
-    }
-    // Left over from another user's run it is of no use to this one.
-    let is_own = !is_root() || fs::metadata(&made).is_ok_and(|of| of.uid() == NOBODY);
-    if !is_own {
-        return Err(Error::new(format!("{} is not nobody's: remove it", made.display())));
-    }
-    Ok(MADE.get_or_init(|| made))
 }

@@ -27,6 +27,8 @@
 mod backoff;
 pub mod backplane;
 mod cache;
+#[cfg(feature = "postgres")]
+pub mod capture;
 mod clock;
 mod codec;
 mod engine;
@@ -58,14 +60,14 @@ pub use codec::{Codec, CodecError, Compression};
 pub use engine::{Invalidated, Reached, SourceLimits};
 pub use error::{Error, LoadError};
 pub use larder_core::{
-    Cause, Intent, IntentId, Level, Path, Pattern, PatternError, Segment, Segments, Tag, Target, TargetKind,
-    Tenant, ToSegment, Token, TokenError, key, port, tag,
+    Cause, Intent, IntentId, Level, Path, Pattern, PatternError, Record, Segment, Segments, Tag, Target,
+    TargetKind, Tenant, ToSegment, Token, TokenError, key, port, tag,
 };
 pub use memory::{Bytes, Key};
 pub use observe::Stats;
 pub use outcome::{AbsentAsNone, Freshness, Outcome, Source};
 pub use policy::{DEFAULT_SOURCE, Policy};
-pub use region::{Batch, IntoKey, KEY_BYTES_MAX, Load, Loaded, Region, Snapshot};
+pub use region::{Batch, Explanation, IntoKey, KEY_BYTES_MAX, Load, Loaded, Region, Snapshot};
 
 /// The README and the pages under `docs/`: what they show is compiled and run with the documentation tests.
 #[cfg(all(doctest, feature = "sqlite"))]
@@ -85,6 +87,9 @@ mod pages {
     #[cfg(feature = "postgres")]
     #[doc = include_str!("../../../docs/concepts/postgres.md")]
     struct Postgres;
+    #[cfg(feature = "postgres")]
+    #[doc = include_str!("../../../docs/concepts/capture.md")]
+    struct Capture;
     #[cfg(feature = "redis")]
     #[doc = include_str!("../../../docs/concepts/redis.md")]
     struct Redis;

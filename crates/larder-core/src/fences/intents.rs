@@ -9,6 +9,7 @@ use crate::path::Path;
 use crate::record::{Intent, IntentId};
 use crate::target::Target;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The intents that are open, and all they name in the form the rule looks names up in.
 #[derive(Default)]
@@ -78,6 +79,13 @@ impl Fences {
     /// The intents that are open, as far as this node has applied the journal.
     pub fn open_intents(&self) -> Vec<Intent> {
         self.intents.load().open.iter().map(|named| named.intent.clone()).collect()
+    }
+
+    /// Whether one of these targets names something an entry depends on. `own` is the entry's own key.
+    pub fn is_named(&self, dependencies: &Dependencies, own: &Path, targets: &[Target]) -> bool {
+        let (id, lasts) = (IntentId::new(0), Duration::ZERO);
+        let named = self.named(Intent { id, lasts, targets: targets.into() });
+        Intents::of(vec![Arc::new(named)]).name(dependencies, || own)
     }
 
     /// Under the chain's lock.

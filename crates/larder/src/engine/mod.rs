@@ -7,6 +7,7 @@ mod announce;
 mod batch;
 mod breaker;
 mod carry;
+mod explain;
 mod flights;
 mod follow;
 mod guard;

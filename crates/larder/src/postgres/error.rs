@@ -14,7 +14,7 @@ pub struct PostgresError {
 
 impl PostgresError {
     /// It was not asked, or certainly not done.
-    pub(super) fn undone(message: impl Into<String>) -> Self {
+    pub(crate) fn undone(message: impl Into<String>) -> Self {
         PostgresError { message: message.into(), may_have_happened: false, code: None }
     }
 

@@ -2,15 +2,16 @@
 //! node needs.
 
 use super::{PostgresError, line};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     include_str!("sql/001_tables.sql"),
     include_str!("sql/002_targets.sql"),
     include_str!("sql/003_outbox.sql"),
     include_str!("sql/004_sequencer.sql"),
     include_str!("sql/005_nodes.sql"),
     include_str!("sql/006_entries.sql"),
+    include_str!("sql/007_capture.sql"),
 ];
 
 /// The version this program knows.
@@ -71,4 +72,23 @@ pub async fn migrate(url: &str) -> Result<(), PostgresError> {
     drop(client);
     let _ = connection.await;
     Ok(())
+}
+
+/// Runs statements in one transaction that waits for migrations, on a schema that this program knows. What they returned, one
+/// row after the other.
+pub(crate) async fn in_transaction(url: &str, sql: &str) -> Result<Vec<SimpleQueryRow>, PostgresError> {
+    let (mut client, connection) = line::connect(&line::settings(url)?).await?;
+    let connection = tokio::spawn(connection);
+    check(&client).await?;
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(LOCK).await?;
+    let said = transaction.simple_query(sql).await?;
+    transaction.commit().await?;
+    drop(client);
+    let _ = connection.await;
+    let rows = said.into_iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    Ok(rows.collect())
 }

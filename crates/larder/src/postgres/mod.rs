@@ -8,4 +8,5 @@ mod migrate;
 
 pub use error::PostgresError;
 pub(crate) use line::{DEADLINE, Line, Parameter, connect, settings};
+pub(crate) use migrate::in_transaction;
 pub use migrate::migrate;

@@ -6,11 +6,13 @@
 
 mod batch;
 mod codec;
+mod explain;
 mod load;
 mod write;
 
 pub use batch::Batch;
 pub(crate) use codec::{InMemory, Serialized};
+pub use explain::Explanation;
 pub use load::{Load, Loaded};
 pub use write::Snapshot;
 

@@ -31,13 +31,18 @@ pub struct Database<'a> {
 
 impl<'a> Database<'a> {
     pub async fn make(server: &'a Postgres) -> Self {
+        let database = Self::bare(server).await;
+        larder::postgres::migrate(&database.url()).await.expect("a schema");
+        database
+    }
+
+    /// Without the schema.
+    pub async fn bare(server: &'a Postgres) -> Self {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let name = format!("t{}", MADE.fetch_add(1, Ordering::Relaxed));
         let maker = connect(&server.url("larder", "postgres")).await;
         maker.batch_execute(&format!("CREATE DATABASE {name} STRATEGY file_copy")).await.expect("a database");
-        let database = Database { server, name };
-        larder::postgres::migrate(&database.url()).await.expect("a schema");
-        database
+        Database { server, name }
     }
 
     pub fn url(&self) -> String {

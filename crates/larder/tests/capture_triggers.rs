@@ -468,9 +468,8 @@ async fn a_writer_needs_no_rights_and_gains_none() {
         trap("public.as_text", "public.mood", "text"),
         "CREATE CAST (public.mood AS text) WITH FUNCTION public.as_text(public.mood) AS IMPLICIT;".into(),
         "CREATE TABLE public.moods (mood public.mood);".into(),
-        format!(
-            "GRANT TRIGGER ON public.moods TO larder; SET search_path = evil, pg_temp, public, pg_catalog;"
-        ),
+        "GRANT TRIGGER ON public.moods TO larder; SET search_path = evil, pg_temp, public, pg_catalog;"
+            .into(),
     ];
     clerk.batch_execute(&attack.concat()).await.unwrap();
     let moods = Mapping::new(NS).table(Table::new("public", "moods").tag(["{mood}", "is {mood}"]));

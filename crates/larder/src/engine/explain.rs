@@ -40,7 +40,7 @@ impl Engine {
             for record in page.records {
                 let is_after = born.is_none_or(|born| record.link.position > born.position);
                 // The first that made it stale; of one that is not stale, the last that named it.
-                if !(is_stale && !is_after) && self.fences.is_named(dependencies, &path, &record.targets) {
+                if (is_after || !is_stale) && self.fences.is_named(dependencies, &path, &record.targets) {
                     found = Some(record);
                     if is_stale {
                         return Ok(Explained { verdict, record: found });

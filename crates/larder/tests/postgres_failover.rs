@@ -84,15 +84,20 @@ impl Pair {
         (cache, slots)
     }
 
+    /// Both, with the primary first: an application's connection waits for whoever stands still.
+    fn app_url(&self) -> String {
+        let (primary, standby) = (self.primary.address(), self.standby.address());
+        format!("postgres://larder@{primary},{standby}/postgres?target_session_attrs=read-write")
+    }
+
     /// Of whoever takes writes.
     async fn session(&self) -> Result<Client, tokio_postgres::Error> {
-        open(&self.url()).await
+        open(&self.app_url()).await
     }
 }
 
 async fn open(url: &str) -> Result<Client, tokio_postgres::Error> {
-    let url = format!("{url}?target_session_attrs=read-write");
-    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await?;
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
 }
@@ -110,7 +115,7 @@ async fn book(session: &mut Client, slot: i64, holder: i64) -> Result<(), tokio_
 }
 
 async fn read(pair: &Pair, slots: &Region<i64>, slot: i64) -> Result<Outcome<i64>, larder::Error> {
-    let url = pair.url();
+    let url = pair.app_url();
     let load = async move |load: Load<i64>| {
         load.tag(tag!["slot", slot]);
         let session = open(&url).await?;
@@ -138,6 +143,7 @@ async fn what_a_failover_has_lost_is_not_served_any_more() {
     let (cache, slots) = pair.cache().await;
     let mut session = pair.session().await.unwrap();
     book(&mut session, 1, 10).await.unwrap();
+    assert_eq!(*read(&pair, &slots, 9).await.unwrap(), 0, "it has a lease from here on");
     pair.caught_up().await;
     pair.way.swallow(true);
     book(&mut session, 1, 11).await.unwrap();

@@ -1,15 +1,16 @@
 //! `compare`: Larder measured beside other caches.
 //!
-//! Five subcommands, each with a readable table or, with `--json`, exactly one JSON array of rows on standard
+//! Six subcommands, each with a readable table or, with `--json`, exactly one JSON array of rows on standard
 //! output: `l1` (the cost of a hit), `load` (coalescing, the cost of a load, the cost of an invalidation),
 //! `race` (does an invalidation survive a load that is still running), `redis` (the cost of a hit in the second
-//! tier) and `race-nodes` (what becomes of an invalidation between two nodes). Progress and remarks go to standard error.
+//! tier), `postgres` (what the outbox costs, and how soon nodes follow) and `race-nodes` (what becomes of an invalidation between two nodes). Progress and remarks go to standard error.
 //! Nothing here is a library; nothing in Larder may depend on it.
 
 mod l1;
 mod load;
 mod nodes;
 mod output;
+mod postgres;
 mod race;
 mod redis;
 mod sample;
@@ -61,6 +62,14 @@ enum Command {
         #[arg(long, value_name = "MEASURE", value_delimiter = ',')]
         only: Vec<String>,
     },
+    /// What the outbox adds to a transaction, how soon five nodes follow, and at what price, on a private Postgres.
+    Postgres {
+        #[command(flatten)]
+        options: Options,
+        /// Measure only what begins with one of these: insert, clients, fresh, stream, idle, hit.
+        #[arg(long, value_name = "MEASURE", value_delimiter = ',')]
+        only: Vec<String>,
+    },
     /// Two nodes on one Redis: invalidations while a node loads, is cut off, or Redis dies; reads without Redis.
     RaceNodes(Options),
 }
@@ -86,6 +95,7 @@ fn main() -> Result<(), Failure> {
         Command::Load(options) => load::run(options),
         Command::Race(options) => race::run(options),
         Command::Redis { options, only } => redis::run(options, only),
+        Command::Postgres { options, only } => postgres::run(options, &only),
         Command::RaceNodes(options) => nodes::run(options),
     }
 }

@@ -144,13 +144,13 @@ async fn what_a_failover_has_lost_is_not_served_any_more() {
     let mut session = pair.session().await.unwrap();
     book(&mut session, 1, 10).await.unwrap();
     assert_eq!(*read(&pair, &slots, 9).await.unwrap(), 0, "it has a lease from here on");
+    let token = cache.token().await.unwrap();
     pair.caught_up().await;
     pair.way.swallow(true);
     book(&mut session, 1, 11).await.unwrap();
     // Most often before this node has applied the record: then no position of its own is missing from what is left.
     let served = read(&pair, &slots, 1).await.unwrap();
     assert_eq!(*served, 11);
-    let token = cache.token().await.unwrap();
     pair.primary.kill();
     pair.standby.promote().unwrap();
     let promoted = Instant::now();

@@ -48,6 +48,8 @@ pub mod postgres;
 pub mod redis;
 mod region;
 mod runtime;
+#[cfg(feature = "postgres")]
+pub mod source;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 pub mod store;
@@ -60,8 +62,8 @@ pub use codec::{Codec, CodecError, Compression};
 pub use engine::{Invalidated, Reached, SourceLimits};
 pub use error::{Error, LoadError};
 pub use larder_core::{
-    Cause, Intent, IntentId, Level, Path, Pattern, PatternError, Record, Segment, Segments, Tag, Target,
-    TargetKind, Tenant, ToSegment, Token, TokenError, key, port, tag,
+    Cause, Intent, IntentId, Level, Link, Path, Pattern, PatternError, Record, Segment, Segments, Tag,
+    Target, TargetKind, Tenant, ToSegment, Token, TokenError, key, port, tag,
 };
 pub use memory::{Bytes, Key};
 pub use observe::Stats;

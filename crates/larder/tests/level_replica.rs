@@ -4,9 +4,9 @@
 
 mod rig;
 
-use larder::{Policy, Region, Source, Target, key};
+use larder::{Error, Load, LoadError, Policy, Region, Source, Target, key};
 use larder_core::outwait;
-use rig::{Origin, Rig, bounded, ms, secs, settle};
+use rig::{Origin, Rig, bounded, eventual, ms, secs, settle};
 use std::time::Duration;
 
 const LAG: Duration = Duration::from_millis(800);
@@ -153,4 +153,52 @@ async fn a_lag_of_nothing_is_refused() {
     let rig = Rig::new().await;
     let error = rig.cache.region::<u64>("slots", bounded().replica_lag(Duration::ZERO)).unwrap_err();
     assert!(error.is_invalid() && error.to_string().contains("replica_lag"), "{error}");
+}
+
+/// [`read`] from a replica that is looked at only once it shows what it must.
+async fn read_shown(region: &Region<u64>, origin: &Origin) -> Result<(u64, Source), Error> {
+    let load = origin.load();
+    let shown = async move |loading: Load<u64>| {
+        loading.must_show().await?;
+        Ok::<_, LoadError>(load(loading).await?)
+    };
+    region.get_or_load(key![1], shown).await.map(|found| (*found, found.source()))
+}
+
+/// The story. An invalidation could not be recorded yet, so the replica cannot be asked whether it shows the write. The node has
+/// fenced it; what is loaded now is newer than the fence, and may be older than the write.
+#[tokio::test(start_paused = true)]
+async fn what_has_no_record_yet_is_not_known_to_be_shown() {
+    let rig = Rig::with_store().await;
+    let region = rig.region(bounded());
+    assert_eq!(read_shown(&region, &rig.origin).await.unwrap(), (1, Source::Loader));
+    assert_eq!(read_shown(&region, &rig.origin).await.unwrap(), (1, Source::Memory), "kept from the first");
+    rig.journal.fail_appends(1_000);
+    rig.cache.invalidate(target()).await.unwrap();
+    assert_eq!(read_shown(&region, &rig.origin).await.unwrap(), (1, Source::Loader));
+    assert_eq!(read_shown(&region, &rig.origin).await.unwrap(), (1, Source::Loader), "not kept");
+    rig.journal.fail_appends(0);
+    let version = rig.origin.write();
+    for _ in 0..40 {
+        rig.pass(ms(500)).await;
+    }
+    assert_eq!(rig.cache.stats().journal.queued, 0);
+    // What was fenced by this node alone is over with the next record.
+    rig.cache.invalidate([Target::key("slots", key![2])]).await.unwrap();
+    assert_eq!(read_shown(&region, &rig.origin).await.unwrap(), (version, Source::Loader));
+    assert_eq!(read_shown(&region, &rig.origin).await.unwrap(), (version, Source::Memory));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_journal_nobody_knows_what_a_replica_must_show() {
+    let rig = Rig::new().await;
+    let (region, relaxed) = (rig.region(bounded()), rig.cache.region::<u64>("relaxed", eventual()).unwrap());
+    rig.journal.set_unreachable(true);
+    rig.pass(secs(5)).await;
+    let unknown = read_shown(&region, &rig.origin).await.unwrap_err();
+    assert!(unknown.is_load() && unknown.to_string().contains("what the replica must show"), "{unknown}");
+    assert_eq!(rig.origin.loads(), 0, "it was not looked at");
+    assert_eq!(read_shown(&relaxed, &rig.origin).await.unwrap(), (1, Source::Loader));
+    rig.journal.set_unreachable(false);
+    assert_eq!(read_shown(&region, &rig.origin).await.unwrap().0, 1, "asked on the spot");
 }

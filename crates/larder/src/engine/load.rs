@@ -177,11 +177,12 @@ impl Engine {
         begin(born, began);
         stats.add(Count::Load);
         let hard = scope.policy.hard_timeout;
-        let given = state.clone();
+        let (given, asked) = (state.clone(), state.clone());
         let work = nested::within(state, CatchPanic(Box::pin(async move { loader(given).await })));
         let ended = self.runtime.timeout(hard, work).await;
         stats.loads.record(Duration::from_nanos(self.time.trusted().saturating_sub(began)));
         let born = if seeded_bug!("stamp_after_load") { self.fences.birth() } else { born };
+        let born = if asked.lags() { self.birth_of_lagging(born) } else { born };
         let (count, error) = match ended {
             Ok(Ok(Ok(answer))) => return Ok((born, answer)),
             Ok(Ok(Err(error))) => (Count::LoadFailed, Error::load(error)),

@@ -8,6 +8,7 @@ use larder_core::{Birth, Dependencies, Override, Path, Tag, seeded_bug};
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -49,6 +50,8 @@ pub(crate) struct LoadState {
     pub(crate) keys: Vec<Key>,
     parent: Option<Arc<LoadState>>,
     gathered: Vec<Mutex<Gathered>>,
+    /// Its origin was seen to show what the node had applied, and may show nothing beyond.
+    lags: AtomicBool,
     /// The load's place at its source. Given back when the last of it is gone: a load inside of it may outlive it in the
     /// background, and runs in the same place.
     place: OnceLock<OwnedSemaphorePermit>,
@@ -59,7 +62,16 @@ impl LoadState {
     pub(crate) fn new(engine: usize, tenant: Path, source: usize, keys: Vec<Key>) -> Arc<Self> {
         let parent = LOADING.try_with(Arc::clone).ok();
         let gathered = keys.iter().map(|_| Mutex::default()).collect();
-        Arc::new(LoadState { engine, tenant, source, keys, parent, gathered, place: OnceLock::new() })
+        Arc::new(LoadState {
+            engine,
+            tenant,
+            source,
+            keys,
+            parent,
+            gathered,
+            lags: AtomicBool::new(false),
+            place: OnceLock::new(),
+        })
     }
 
     /// The load has got this place, if it needed one of its own.
@@ -68,6 +80,16 @@ impl LoadState {
         if let Some(place) = place.filter(|_| !seeded_bug!("place_given_back_early")) {
             let _ = self.place.set(place);
         }
+    }
+
+    /// The load looks at an origin that may lag.
+    pub(crate) fn note_lag(&self) {
+        self.lags.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does.
+    pub(crate) fn lags(&self) -> bool {
+        self.lags.load(Ordering::Relaxed)
     }
 
     /// What was gathered for the key at this place.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::config::{LoadBalanceHosts, TargetSessionAttrs};
 use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, Connection, NoTls, Row, Socket};
+use tokio_postgres::{Client, Config, Connection, Error, NoTls, Row, Socket};
 
 /// How long a journal's question may take, connecting included: less than whoever asks gives it. The server waits for its lock
 /// for less.
@@ -45,6 +45,7 @@ pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 pub(crate) struct Line {
     config: Arc<Config>,
     place: Arc<Mutex<Place>>,
+    needs_schema: bool,
 }
 
 #[derive(Default)]
@@ -57,7 +58,12 @@ struct Place {
 
 impl Line {
     pub(crate) fn new(config: Arc<Config>) -> Self {
-        Line { config, place: Arc::default() }
+        Line { config, place: Arc::default(), needs_schema: true }
+    }
+
+    /// A line to a database of the application's, which need not have Larder's schema.
+    pub(crate) fn of_application(config: Arc<Config>) -> Self {
+        Line { needs_schema: false, ..Line::new(config) }
     }
 
     /// Asks, once.
@@ -67,13 +73,25 @@ impl Line {
         parameters: &[Parameter<'_>],
         deadline: Duration,
     ) -> Result<Vec<Row>, PostgresError> {
+        self.run(deadline, |client| async move { client.query_typed(sql, parameters).await }).await
+    }
+
+    /// Does, once, what is to be done with a session.
+    pub(crate) async fn run<T, F>(
+        &self,
+        deadline: Duration,
+        work: impl FnOnce(Arc<Client>) -> F,
+    ) -> Result<T, PostgresError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let began = Instant::now();
         let late = || format!("the database did not answer within {deadline:?}");
         let Ok(client) = timeout(deadline, self.client()).await else {
             return Err(PostgresError::undone(late()));
         };
         let client = client?;
-        match timeout(deadline.saturating_sub(began.elapsed()), client.query_typed(sql, parameters)).await {
+        match timeout(deadline.saturating_sub(began.elapsed()), work(Arc::clone(&client))).await {
             Ok(answer) => Ok(answer?),
             Err(_) => {
                 self.drop_client(&client).await;
@@ -87,8 +105,9 @@ impl Line {
             return Ok(client);
         }
         // Whoever goes away while it is being made leaves it to the next one.
-        let (place, config) = (Arc::clone(&self.place), Arc::clone(&self.config));
-        let made = tokio::spawn(async move { place.lock().await.made(&config).await });
+        let (place, config, needs_schema) =
+            (Arc::clone(&self.place), Arc::clone(&self.config), self.needs_schema);
+        let made = tokio::spawn(async move { place.lock().await.made(&config, needs_schema).await });
         made.await.unwrap_or_else(|_| Err(PostgresError::undone("the runtime is shutting down")))
     }
 
@@ -110,14 +129,14 @@ impl Place {
         self.client.as_ref().filter(|client| !client.is_closed()).map(Arc::clone)
     }
 
-    async fn made(&mut self, config: &Config) -> Result<Arc<Client>, PostgresError> {
+    async fn made(&mut self, config: &Config, needs_schema: bool) -> Result<Arc<Client>, PostgresError> {
         if let Some(client) = self.current() {
             return Ok(client);
         }
         if self.pause.is_some_and(|pause| Instant::now() < pause) {
             return Err(PostgresError::undone("the database could not be reached, and is tried again soon"));
         }
-        match checked(config).await {
+        match session(config, needs_schema).await {
             Ok(client) => {
                 *self = Place { client: Some(Arc::new(client)), ..Place::default() };
                 self.current()
@@ -144,8 +163,8 @@ pub(crate) async fn connect(
     }
 }
 
-/// A session on a schema that this program knows.
-async fn checked(config: &Config) -> Result<Client, PostgresError> {
+/// A session; on a schema that this program knows, if it needs one.
+async fn session(config: &Config, needs_schema: bool) -> Result<Client, PostgresError> {
     let (client, connection) = connect(config).await?;
     // Ends with the client.
     tokio::spawn(async move {
@@ -153,6 +172,8 @@ async fn checked(config: &Config) -> Result<Client, PostgresError> {
             tracing::debug!(error = %PostgresError::from(error), "a connection to Postgres ended");
         }
     });
-    migrate::check(&client).await?;
+    if needs_schema {
+        migrate::check(&client).await?;
+    }
     Ok(client)
 }

@@ -4,7 +4,7 @@
 use super::{PostgresError, line};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     include_str!("sql/001_tables.sql"),
     include_str!("sql/002_targets.sql"),
     include_str!("sql/003_outbox.sql"),
@@ -12,6 +12,7 @@ const FILES: [&str; 7] = [
     include_str!("sql/005_nodes.sql"),
     include_str!("sql/006_entries.sql"),
     include_str!("sql/007_capture.sql"),
+    include_str!("sql/008_source.sql"),
 ];
 
 /// The version this program knows.

@@ -1,9 +1,9 @@
 //! What a loader is given, and what it may answer.
 
-use crate::engine::{Answer, LoadFuture, LoadState, Loader};
-use crate::error::LoadError;
+use crate::engine::{Answer, Engine, LoadFuture, LoadState, Loader, Scope};
+use crate::error::{Error, LoadError};
 use crate::memory::{Entry, Value};
-use larder_core::{Segments, Tag};
+use larder_core::{Link, Segments, Tag};
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -56,6 +56,8 @@ impl<T: Send + Sync + 'static> Loaded<T> {
 pub struct Load<T> {
     state: Arc<LoadState>,
     previous: Option<Arc<Entry>>,
+    engine: Arc<Engine>,
+    scope: Arc<Scope>,
     value: PhantomData<fn() -> T>,
 }
 
@@ -63,6 +65,26 @@ impl<T: Send + Sync + 'static> Load<T> {
     /// The key that is loaded.
     pub fn key(&self) -> &Segments {
         self.state.keys[0].segments()
+    }
+
+    /// The cache's namespace.
+    pub fn namespace(&self) -> &str {
+        &self.engine.namespace
+    }
+
+    /// For an origin that may lag, as a standby does: the place in the journal's history that it must have come to before this
+    /// load looks at it. Look only once it shows that (on a standby of the journal's Postgres: `larder.shows`), under
+    /// the same snapshot or a later one. Then the region's level holds, whatever the lag. What the load brings counts as of that
+    /// place: what this process has invalidated and not recorded makes it a miss, as does whatever the node has fenced for
+    /// reasons of its own (after a failover, a doubtful clock), until the next record is applied.
+    ///
+    /// Without it, a region whose loads may be from a replica needs [`crate::Policy::replica_lag`].
+    ///
+    /// # Errors
+    /// When this node does not know how far history has come, because the journal has not been reached within the region's
+    /// bound: then nobody knows what the origin must show, and a value from there could be of any age.
+    pub async fn must_show(&self) -> Result<Link, Error> {
+        self.engine.must_show(&self.scope, &self.state).await
     }
 
     /// Adds a tag to the entry.
@@ -113,7 +135,7 @@ impl<T: Send + Sync + 'static> Load<T> {
 }
 
 /// Hides the types of a loader from the engine.
-pub(super) fn erase<T, F, Fut, R, E>(loader: F) -> Loader
+pub(super) fn erase<T, F, Fut, R, E>(engine: Arc<Engine>, scope: Arc<Scope>, loader: F) -> Loader
 where
     T: Send + Sync + 'static,
     F: FnOnce(Load<T>) -> Fut + Send + 'static,
@@ -122,7 +144,7 @@ where
     E: Into<LoadError> + 'static,
 {
     Box::new(move |state, previous| -> LoadFuture {
-        let loading = loader(Load { state, previous, value: PhantomData });
+        let loading = loader(Load { state, previous, engine, scope, value: PhantomData });
         Box::pin(async move {
             match loading.await {
                 Ok(answer) => Ok(answer.into().into_answer()),

@@ -156,7 +156,7 @@ impl<T: Send + Sync + 'static> Region<T> {
         if let Some(hit) = self.hit(&key) {
             return Ok(hit);
         }
-        let loader = load::erase(loader);
+        let loader = load::erase(self.engine.clone(), self.scope.clone(), loader);
         let read = Box::pin(self.engine.read(&self.scope, key.into_owned(), Some(loader)));
         read.await?.and_then(Outcome::of).ok_or_else(Error::abandoned)
     }

@@ -92,6 +92,9 @@ mod pages {
     #[cfg(feature = "postgres")]
     #[doc = include_str!("../../../docs/concepts/capture.md")]
     struct Capture;
+    #[cfg(feature = "postgres")]
+    #[doc = include_str!("../../../docs/concepts/sources.md")]
+    struct Sources;
     #[cfg(feature = "redis")]
     #[doc = include_str!("../../../docs/concepts/redis.md")]
     struct Redis;

@@ -108,8 +108,11 @@ impl PostgresOrigin {
 pub struct PostgresSource<R> {
     origin: PostgresOrigin,
     sql: Arc<str>,
-    read: Arc<dyn Fn(&Row) -> Result<R, Error> + Send + Sync>,
+    read: Arc<Read<R>>,
 }
+
+/// Makes a value of a row.
+type Read<R> = dyn Fn(&Row) -> Result<R, Error> + Send + Sync;
 
 impl<R> Clone for PostgresSource<R> {
     fn clone(&self) -> Self {

@@ -1,4 +1,5 @@
-//! Judges what `cargo run --release -p booking -- --json` printed: the main job must never serve a stale read.
+//! Judges what `cargo run --release -p booking -- --json` printed: the main job must never serve a stale read,
+//! nor one out of its order.
 //! Pure text in, a verdict out; `steps` runs the program.
 
 use serde_json::Value;
@@ -24,6 +25,12 @@ pub(crate) fn judge(output: &str) -> Result<String, String> {
     if stale > 0 {
         return Err(format!("{stale} of {reads} reads through Larder were stale: expected none"));
     }
+    for broken in ["session_violations", "linearizability_violations"] {
+        let found = number(broken)?;
+        if found > 0 {
+            return Err(format!("{broken} of the larder run: {found}, expected none"));
+        }
+    }
     let others: Vec<String> = runs.iter().filter_map(stale_of_another).collect();
     Ok(format!("{reads} reads, 0 stale{}", others.concat()))
 }
@@ -41,7 +48,8 @@ mod tests {
     #[test]
     fn a_larder_run_without_stale_reads_passes() {
         let output = r#"{"runs":[{"cache":"ttl","reads":9,"stale_reads":4},
-                                  {"cache":"larder","reads":9,"stale_reads":0}],"seed":1,"source":"made"}"#;
+                                  {"cache":"larder","reads":9,"stale_reads":0,"session_violations":0,
+                                   "linearizability_violations":0}],"seed":1,"source":"made"}"#;
         assert_eq!(judge(output), Ok("9 reads, 0 stale (ttl alone: 4 stale)".into()));
     }
 
@@ -56,6 +64,10 @@ mod tests {
             (r#"{"runs":[{"cache":"larder","reads":1}]}"#, "`stale_reads`"),
             (r#"{"runs":[{"cache":"larder","reads":0,"stale_reads":0}]}"#, "no reads"),
             (r#"{"runs":[{"cache":"larder","reads":5,"stale_reads":2}]}"#, "2 of 5"),
+            (
+                r#"{"runs":[{"cache":"larder","reads":5,"stale_reads":0,"session_violations":1}]}"#,
+                "session_violations",
+            ),
         ];
         for (output, expected) in cases {
             let message = judge(output).unwrap_err();

@@ -52,8 +52,12 @@ pub(crate) struct BenchArgs {
     /// afterwards, `spawn-sentinel` for a master with a replica and three Sentinels, `spawn-cluster` for three shards.
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<RedisServer>,
-    /// Break the spawned server, and the ways to it, in one way after another while the runs go on.
-    #[arg(long, requires = "redis")]
+    /// The appointment book and the journal are on this Postgres, in a database of their own that is gone afterwards: a URL
+    /// whose user may make databases; or `spawn` for a private server. Without --redis there is no second tier then: memory, and the database.
+    #[arg(long, value_name = "URL")]
+    pub(crate) postgres: Option<PostgresServer>,
+    /// Break the spawned servers, and the ways to them, in one way after another while the runs go on.
+    #[arg(long)]
     pub(crate) chaos: bool,
     /// Replay this file, the public "Hotel booking demand" CSV, instead of a generated history.
     #[arg(long, value_name = "FILE")]
@@ -87,6 +91,32 @@ impl std::str::FromStr for RedisServer {
             "spawn-sentinel" => RedisServer::Spawn(larder_rig::Kind::Sentinel),
             "spawn-cluster" => RedisServer::Spawn(larder_rig::Kind::Cluster),
             url => RedisServer::Url(url.to_owned()),
+        })
+    }
+}
+
+/// Which server the book is on. Not to be printed: a URL may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum PostgresServer {
+    /// One of our own.
+    Spawn,
+    /// Somebody's.
+    Url(String),
+}
+
+impl std::fmt::Debug for PostgresServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if *self == PostgresServer::Spawn { "Spawn" } else { "Url(..)" })
+    }
+}
+
+impl std::str::FromStr for PostgresServer {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<PostgresServer, Self::Err> {
+        Ok(match text {
+            "spawn" => PostgresServer::Spawn,
+            url => PostgresServer::Url(url.to_owned()),
         })
     }
 }

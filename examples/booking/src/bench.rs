@@ -2,17 +2,17 @@
 //!
 //! `main` calls it. Each run has a database of its own in a temporary directory that is gone afterwards.
 
+mod servers;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder_rig::{Flavour, Kind, Place};
-
-use crate::args::{BenchArgs, RedisServer};
-use crate::cached::{CacheMode, SecondTier};
+use crate::args::{BenchArgs, PostgresServer, RedisServer};
+use crate::cached::CacheMode;
 use crate::chaos::Chaos;
 use crate::console::{self, Progress};
-use crate::db::{Durability, OriginCounts};
+use crate::db::OriginCounts;
 use crate::error::ServiceError;
 use crate::history::hotel_csv::{self, ImportError};
 use crate::history::{History, generate};
@@ -23,14 +23,12 @@ use crate::under_way::UnderWay;
 use crate::workload::plan::Plan;
 use crate::workload::tally::Live;
 use crate::workload::{self, Measured, Pace, Stop};
+use servers::Servers;
 
 /// Bookings a second in a generated history.
 const BOOKINGS_PER_SECOND: u64 = 250;
-/// Reading connections: a few more than this program is likely to have cores.
-const READERS: usize = 4;
-
-/// On a cluster, faults hit the shard that has this key: some of the cache's, as good as any.
-const KEY: &str = "{larder:booking}";
+/// Connections of a node: a few more than this program is likely to have cores.
+const CONNECTIONS: usize = 4;
 
 /// Why there is nothing to report.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +40,17 @@ pub(crate) enum BenchError {
     #[error("no temporary directory: {0}")]
     Directory(std::io::Error),
     #[error("no server can be spawned: {0}; or name a running one with --redis URL")]
-    Spawn(larder_rig::Error),
-    #[error("--chaos breaks the server it runs on: it needs one of its own, with --redis spawn")]
+    SpawnRedis(larder_rig::Error),
+    #[error(
+        "no server can be spawned: {0}; or install it (apt-get install postgresql), or name a running one with \
+         --postgres URL"
+    )]
+    SpawnPostgres(larder_rig::Error),
+    #[error("no database on Postgres: {0}")]
+    Database(ServiceError),
+    #[error(
+        "--chaos breaks the servers it runs on: it needs its own, with --redis spawn, --postgres spawn or both"
+    )]
     ChaosElsewhere,
     #[error("faults could not be injected: {0}")]
     Chaos(larder_rig::Error),
@@ -64,8 +71,14 @@ pub(crate) async fn bench(args: BenchArgs) -> Result<(), BenchError> {
     };
     announce(&args, &history, modes.len());
     let users = usize::try_from(args.users).unwrap_or(1);
-    let pace = Pace { length: Duration::from_secs(args.seconds), users, seed: args.seed };
-    if args.chaos && !matches!(args.redis, Some(RedisServer::Spawn(_))) {
+    let pace = Pace {
+        length: Duration::from_secs(args.seconds),
+        users,
+        seed: args.seed,
+        // A Redis that is away costs the second tier; a database that is away, everything that is not kept.
+        bears_outages: args.chaos && args.postgres.is_some(),
+    };
+    if args.chaos && !breaks_only_its_own(&args) {
         return Err(BenchError::ChaosElsewhere);
     }
     let mut runs = Vec::new();
@@ -108,12 +121,19 @@ fn history(args: &BenchArgs) -> Result<History, ImportError> {
     Ok(imported.history)
 }
 
+fn breaks_only_its_own(args: &BenchArgs) -> bool {
+    let is_somebodys = matches!(args.redis, Some(RedisServer::Url(_)))
+        || matches!(args.postgres, Some(PostgresServer::Url(_)));
+    (args.redis.is_some() || args.postgres.is_some()) && !is_somebodys
+}
+
 fn announce(args: &BenchArgs, history: &History, runs: usize) {
     console::message(&format!(
-        "{} bookings in {} steps ({}), {} users on {}, {runs} runs of {} s, seed {}",
+        "{} bookings in {} steps ({}) on {}, {} users on {}, {runs} runs of {} s, seed {}",
         report::grouped(history.bookings.len() as u64),
         report::grouped(history.events.len() as u64),
         history.source,
+        if args.postgres.is_some() { "Postgres" } else { "SQLite" },
         args.users,
         if args.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", args.nodes) },
         args.seconds,
@@ -144,7 +164,7 @@ fn stop_when_asked() -> Stop {
     stop
 }
 
-/// One run on a fresh database, and on a fresh server if it is ours; also returns the steps left undone.
+/// One run on a fresh database, and on fresh servers if they are ours; also returns the steps left undone.
 async fn one(
     mode: CacheMode,
     args: &BenchArgs,
@@ -153,100 +173,53 @@ async fn one(
     stop: &Stop,
 ) -> Result<(RunReport, usize), BenchError> {
     let directory = tempfile::Builder::new().prefix("booking-").tempdir().map_err(BenchError::Directory)?;
-    let nodes = usize::try_from(args.nodes).unwrap_or(1);
-    let redis = Redis::of(args, nodes).map_err(BenchError::Spawn)?;
-    let chaos = match &redis {
-        Redis::Spawned(place) if args.chaos => {
-            Some(Chaos::start(Arc::clone(place), args.seed).map_err(|error| {
-                BenchError::Chaos(larder_rig::Error::new(format!("no thread for it: {error}")))
-            })?)
-        }
-        _ => None,
-    };
-    let measured = measure(mode, directory.path(), nodes, &redis, history, pace, stop).await;
-    let faults = match chaos {
-        Some(chaos) => chaos.finish().await.map_err(BenchError::Chaos)?,
-        None => Vec::new(),
-    };
-    let (mut report, measured) = measured.map_err(|source| BenchError::Run { cache: mode.name(), source })?;
-    if let Some(together) = &mut report.together {
-        together.faults = faults;
-    }
+    let servers = Servers::of(args).await?;
+    let measured = measure(mode, args, directory.path(), &servers, history, pace, stop).await;
+    servers.end().await.map_err(BenchError::Database)?;
+    let (report, measured) = measured?;
     directory.close().map_err(BenchError::Directory)?;
     Ok((report, measured.steps_left))
 }
 
-/// The server of a run's second tier.
-pub(crate) enum Redis {
-    /// None: each node has a file.
-    None,
-    Somebodys(String),
-    /// Ended on drop.
-    Spawned(Arc<Place>),
-}
-
-impl Redis {
-    /// Spawns one if that is asked for, with a way of its own for each node if it is to be broken.
-    fn of(args: &BenchArgs, nodes: usize) -> Result<Redis, larder_rig::Error> {
-        match &args.redis {
-            None => Ok(Redis::None),
-            Some(RedisServer::Url(url)) => Ok(Redis::Somebodys(url.clone())),
-            Some(RedisServer::Spawn(kind)) => {
-                let flavour = Flavour::ALL.into_iter().find(|flavour| flavour.is_installed());
-                let ways = if args.chaos { nodes } else { 0 };
-                let flavour = flavour.unwrap_or(Flavour::Redis7);
-                let place = match kind {
-                    Kind::Alone => Place::alone(flavour, ways),
-                    Kind::Sentinel => Place::sentinel(flavour),
-                    Kind::Cluster => Place::cluster(flavour, KEY),
-                };
-                place.map(|place| Redis::Spawned(Arc::new(place)))
-            }
-        }
-    }
-
-    fn second_tier(&self, node: usize, directory: &Path) -> SecondTier {
-        match self {
-            Redis::None => SecondTier::File(directory.join(format!("cache-{node}.db"))),
-            Redis::Somebodys(url) => SecondTier::Redis(url.clone()),
-            Redis::Spawned(place) => SecondTier::Redis(place.url(node)),
-        }
-    }
-}
-
 /// The run itself, with its files in `directory`.
-pub(crate) async fn measure(
+async fn measure(
     mode: CacheMode,
+    args: &BenchArgs,
     directory: &Path,
-    count: usize,
-    redis: &Redis,
+    servers: &Servers,
     history: &History,
     pace: Pace,
     stop: &Stop,
-) -> Result<(RunReport, Measured), ServiceError> {
+) -> Result<(RunReport, Measured), BenchError> {
+    let failed = |source| BenchError::Run { cache: mode.name(), source };
     let under_way = UnderWay::default();
     let mut nodes = Vec::new();
-    for node in 0..count {
+    for node in 0..usize::try_from(args.nodes).unwrap_or(1) {
         let config = ServiceConfig {
-            database: directory.join("app.db"),
-            second: redis.second_tier(node, directory),
+            database: servers.database(directory),
+            second: servers.second_tier(node, directory),
             cache: mode,
-            durability: Durability::Process,
-            readers: READERS,
+            connections: CONNECTIONS,
             node,
             under_way: under_way.clone(),
         };
-        nodes.push(Arc::new(BookingService::open(config).await?));
+        nodes.push(Arc::new(BookingService::open(config).await.map_err(failed)?));
     }
     let mut seeded = Vec::new();
     if let Some(first) = nodes.first() {
-        seeded = first.seed_if_empty(Arc::new(history.companies.clone())).await?.unwrap_or_default();
+        let plans = Arc::new(history.companies.clone());
+        seeded = first.seed_if_empty(plans).await.map_err(failed)?.unwrap_or_default();
     }
     let plan = Arc::new(Plan::new(history, &seeded));
     let live = Arc::new(Live::default());
+    let chaos = if args.chaos { Some(Chaos::start(servers.harms(), args.seed)?) } else { None };
     let progress = Progress::start(mode.name(), pace.length, Arc::clone(&live));
     let measured = workload::run(&nodes, &plan, pace, &live, stop).await;
     drop(progress);
+    let faults = match chaos {
+        Some(chaos) => chaos.finish().await.map_err(BenchError::Chaos)?,
+        None => Vec::new(),
+    };
     let mut overlaps = Ok(0);
     if let Some(first) = nodes.first() {
         overlaps = first.overlaps().await;
@@ -254,11 +227,12 @@ pub(crate) async fn measure(
     for node in &nodes {
         node.close().await;
     }
-    let measured = measured?;
+    let measured = measured.map_err(failed)?;
     let origins: Vec<&OriginCounts> = nodes.iter().map(|node| node.origin()).collect();
-    let mut report = RunReport::new(mode, &measured, &origins, overlaps?);
-    if count > 1 || !matches!(redis, Redis::None) {
-        report.together = Some(Together::new(&measured, under_way.stampedes()));
+    let mut report = RunReport::new(mode, &measured, &origins, overlaps.map_err(failed)?);
+    if nodes.len() > 1 || servers.are_any() {
+        let together = Together::new(&measured, under_way.stampedes());
+        report.together = Some(Together { faults, ..together });
     }
     Ok((report, measured))
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::db::fault::Fault;
 use crate::domain::{AppointmentId, StaffId};
 use crate::time::Minute;
 
@@ -29,9 +30,12 @@ pub(crate) enum ServiceError {
     /// The cache could not answer, and not because of the loader.
     #[error("cache: {0}")]
     Cache(String),
+    /// What the cache needs besides the loader could not be reached, or gave way.
+    #[error("cache: {0}")]
+    CacheOutage(String),
     /// The database failed.
     #[error("database: {0}")]
-    Database(Arc<rusqlite::Error>),
+    Database(Arc<Fault>),
     /// The database file cannot be used.
     #[error("database {path}: {reason}")]
     Open { path: String, reason: String },
@@ -47,14 +51,40 @@ impl ServiceError {
         ServiceError::Invalid { field, value: value.to_string(), expected: expected.into() }
     }
 
+    /// The outbox did not take a record.
+    pub(crate) fn unrecorded(error: impl std::fmt::Display) -> ServiceError {
+        ServiceError::Cache(format!("the invalidation was not recorded: {error}"))
+    }
+
     /// The database said that someone else holds the time.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, ServiceError::Taken { .. })
+    }
+
+    /// A server is away. Nothing is wrong with what was asked; whether a change happened is not known.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            ServiceError::Database(fault) => fault.is_outage(),
+            ServiceError::CacheOutage(_) => true,
+            _ => false,
+        }
+    }
+}
+
+impl From<Fault> for ServiceError {
+    fn from(fault: Fault) -> ServiceError {
+        ServiceError::Database(Arc::new(fault))
     }
 }
 
 impl From<rusqlite::Error> for ServiceError {
     fn from(error: rusqlite::Error) -> ServiceError {
-        ServiceError::Database(Arc::new(error))
+        Fault::Sqlite(error).into()
+    }
+}
+
+impl From<tokio_postgres::Error> for ServiceError {
+    fn from(error: tokio_postgres::Error) -> ServiceError {
+        Fault::Postgres(error).into()
     }
 }

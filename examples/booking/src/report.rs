@@ -47,6 +47,13 @@ pub(crate) struct RunReport {
     /// Availability reads that offered a slot known to be taken when they began.
     pub(crate) offered_taken: u64,
     pub(crate) duration_s: f64,
+    /// Reads that showed less than what their user had seen or written before, as far as a token stood for it, of so many.
+    pub(crate) session_violations: u64,
+    pub(crate) session_reads: u64,
+    /// Reads that asked for the newest there is and missed a write acknowledged, or what another such read was shown,
+    /// before they began, of so many.
+    pub(crate) linearizability_violations: u64,
+    pub(crate) linearizable_reads: u64,
     /// What only several nodes, or nodes on a server, have.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub(crate) together: Option<Together>,
@@ -65,6 +72,8 @@ pub(crate) struct Together {
     pub(crate) propagation_us: Option<Propagation>,
     /// Loads that began while another node was loading the same.
     pub(crate) cross_node_stampedes: u64,
+    /// Requests that failed because a server was away.
+    pub(crate) requests_failed: u64,
     pub(crate) faults: Vec<Injected>,
 }
 
@@ -82,9 +91,10 @@ impl Together {
         let at = |percentile| rounded(latencies.percentile_us(percentile), 1);
         Together {
             nodes: measured.nodes.len(),
-            node_hit_rates: measured.nodes.iter().map(|tally| rounded(tally.hit_rate(), 4)).collect(),
+            node_hit_rates: measured.nodes.iter().map(|node| rounded(node.hit_rate(), 4)).collect(),
             propagation_us: (!latencies.is_empty()).then(|| Propagation { p50: at(50.0), p99: at(99.0) }),
             cross_node_stampedes,
+            requests_failed: measured.tally.failed,
             faults: Vec::new(),
         }
     }
@@ -148,6 +158,10 @@ impl RunReport {
             staleness_ms_max: rounded(tally.staleness_max.as_secs_f64() * 1_000.0, 3),
             offered_taken: tally.offered_taken,
             duration_s: rounded(measured.duration.as_secs_f64(), 3),
+            session_violations: tally.session_violations,
+            session_reads: tally.session_reads,
+            linearizability_violations: tally.linearizability_violations,
+            linearizable_reads: tally.linearizable_reads,
             together: None,
             overlaps,
         }
@@ -171,7 +185,7 @@ pub(crate) fn table(runs: &[RunReport]) -> String {
     let heads = runs.iter().map(|run| Cell::new(column_name(run.cache)).set_alignment(CellAlignment::Right));
     table.set_header(std::iter::once(Cell::new("")).chain(heads));
     type Row = (&'static str, fn(&RunReport) -> String);
-    let rows: [Row; 13] = [
+    let rows: [Row; 15] = [
         ("reads/s", |run| grouped(run.reads_per_second().round() as u64)),
         ("hit rate", |run| format!("{:.1} %", run.hit_rate * 100.0)),
         ("read p50", |run| micros(run.read_us.p50)),
@@ -181,6 +195,10 @@ pub(crate) fn table(runs: &[RunReport]) -> String {
         ("stale reads (by the oracle)", |run| grouped(run.stale_reads)),
         ("late reads (within the bound)", |run| grouped(run.late_reads)),
         ("longest staleness", |run| millis(run.staleness_ms_max)),
+        ("reads behind their session", |run| of(run.session_violations, run.session_reads)),
+        ("reads out of order (linearizable)", |run| {
+            of(run.linearizability_violations, run.linearizable_reads)
+        }),
         ("users offered a slot already taken", |run| grouped(run.offered_taken)),
         ("bookings refused", |run| grouped(run.refused)),
         ("bookings made", |run| format!("{} of {}", grouped(run.booked), grouped(run.bookings))),
@@ -212,6 +230,7 @@ fn together_rows(runs: &[RunReport]) -> Vec<TogetherRow> {
         rows.push(("stampedes across nodes", |together| grouped(together.cross_node_stampedes)));
     }
     if runs.iter().filter_map(|run| run.together.as_ref()).any(|together| !together.faults.is_empty()) {
+        rows.push(("requests failed meanwhile", |together| grouped(together.requests_failed)));
         rows.push(("faults injected", |together| together.faults.len().to_string()));
     }
     rows
@@ -307,6 +326,10 @@ fn freshness(run: &RunReport) -> String {
     format!("{name}: none of {} reads missed a write acknowledged before it began.", grouped(run.reads))
 }
 
+fn of(count: u64, all: u64) -> String {
+    format!("{} of {}", grouped(count), grouped(all))
+}
+
 fn per_thousand(count: u64, reads: u64) -> String {
     format!("{:.1}", count as f64 * 1_000.0 / reads.max(1) as f64)
 }
@@ -359,6 +382,10 @@ mod tests {
             staleness_ms_max: 2_500.0,
             offered_taken: 7,
             duration_s: 10.0,
+            session_violations: 0,
+            session_reads: 5,
+            linearizability_violations: 0,
+            linearizable_reads: 3,
             together: None,
             overlaps: 0,
         }
@@ -373,7 +400,8 @@ mod tests {
             "{\"runs\":[{\"cache\":\"larder\",\"bookings\":10,\"booked\":9,\"rescheduled\":2,\"cancelled\":3,\
              \"refused\":1,\"reads\":1234567,\"hit_rate\":0.9,\"hits\":{\"l1\":8,\"l2\":1},\"loads\":4,\
              \"origin_queries\":24,\"read_us\":{\"p50\":0.8,\"p95\":12.0,\"p99\":1500.0},\"stale_reads\":0,\
-             \"late_reads\":1,\"staleness_ms_max\":2500.0,\"offered_taken\":7,\"duration_s\":10.0}],\"seed\":42,\
+             \"late_reads\":1,\"staleness_ms_max\":2500.0,\"offered_taken\":7,\"duration_s\":10.0,\"session_violations\":0,\"session_reads\":5,\
+             \"linearizability_violations\":0,\"linearizable_reads\":3}],\"seed\":42,\
              \"source\":\"generated\"}"
         );
     }
@@ -385,6 +413,7 @@ mod tests {
             node_hit_rates: vec![0.9, 0.85],
             propagation_us: Some(Propagation { p50: 210.0, p99: 1_500.5 }),
             cross_node_stampedes: 3,
+            requests_failed: 7,
             faults: vec![fault("flood", 0.5), fault("drought", 3.0), fault("flood", 6.0)],
         }
     }
@@ -395,8 +424,8 @@ mod tests {
         let json = serde_json::to_string(&run).unwrap();
         assert!(
             json.ends_with(
-                "\"duration_s\":10.0,\"nodes\":2,\"node_hit_rates\":[0.9,0.85],\"propagation_us\":{\"p50\":210.0,\
-                 \"p99\":1500.5},\"cross_node_stampedes\":3,\"faults\":[{\"fault\":\"flood\",\"at_s\":0.5,\
+                "\"linearizable_reads\":3,\"nodes\":2,\"node_hit_rates\":[0.9,0.85],\"propagation_us\":{\"p50\":210.0,\
+                 \"p99\":1500.5},\"cross_node_stampedes\":3,\"requests_failed\":7,\"faults\":[{\"fault\":\"flood\",\"at_s\":0.5,\
                  \"lasted_s\":1.5},{\"fault\":\"drought\",\"at_s\":3.0,\"lasted_s\":1.5},{\"fault\":\"flood\",\
                  \"at_s\":6.0,\"lasted_s\":1.5}]}"
             ),

@@ -3,16 +3,15 @@
 //! HTTP and the load generator call it. It decides what is cached and what a change invalidates; it never speaks
 //! HTTP and never answers a write from the cache.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::Transaction;
+use larder::Token;
 
 use crate::cached::health::Health;
 use crate::cached::{self, CacheMode, Caching, Read, SecondTier};
-use crate::db::seed::{self, CompanyPlan, SeededCompany};
-use crate::db::write::{self, Written};
-use crate::db::{Database, Durability, OriginCounts, read, statistics};
+use crate::db::seed::{CompanyPlan, SeededCompany};
+use crate::db::write::{Change, Written};
+use crate::db::{Database, OriginCounts, Place};
 use crate::domain::{
     Appointment, AppointmentId, Availability, AvailabilityQuery, Branch, BranchId, Company, CompanyId,
     NewAppointment, Service, Staff, StaffId, Statistics,
@@ -24,14 +23,12 @@ use crate::under_way::{Asked, UnderWay};
 /// How a service is set up.
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceConfig {
-    /// The database file; created when absent.
-    pub(crate) database: PathBuf,
+    pub(crate) database: Place,
     /// Not used without a cache.
     pub(crate) second: SecondTier,
     pub(crate) cache: CacheMode,
-    pub(crate) durability: Durability,
-    /// Reading connections, at least one.
-    pub(crate) readers: usize,
+    /// Connections that read, at least one; on Postgres they write too.
+    pub(crate) connections: usize,
     /// Which of the nodes that share what is under way.
     pub(crate) node: usize,
     pub(crate) under_way: UnderWay,
@@ -51,18 +48,13 @@ impl BookingService {
     /// Opens the database and builds the cache.
     ///
     /// # Errors
-    /// `Open` when the database file cannot be used, `Cache` when the cache cannot be built.
+    /// `Open` when the database file cannot be used, `Database` when Postgres cannot, `Cache` when the cache cannot be
+    /// built.
     pub(crate) async fn open(config: ServiceConfig) -> Result<BookingService, ServiceError> {
-        let ServiceConfig { database: path, second, cache: mode, durability, readers, node, under_way } =
-            config;
-        let database = blocking(move || Database::open(&path, durability, readers)).await?;
-        let caching = Caching::build(mode, database.path(), &second).await?;
-        Ok(BookingService { mode, database: Arc::new(database), caching, node, under_way })
-    }
-
-    /// The database file.
-    pub(crate) fn path(&self) -> &Path {
-        self.database.path()
+        let ServiceConfig { database: place, second, cache: mode, connections, node, under_way } = config;
+        let database = Arc::new(Database::open(&place, connections).await?);
+        let caching = Caching::build(mode, &place, &second).await?;
+        Ok(BookingService { mode, database, caching, node, under_way })
     }
 
     /// What reads have cost the origin so far.
@@ -78,35 +70,33 @@ impl BookingService {
         &self,
         plans: Arc<Vec<CompanyPlan>>,
     ) -> Result<Option<Vec<SeededCompany>>, ServiceError> {
-        let write = move |tx: &Transaction<'_>| {
-            if seed::is_empty(tx)? { seed::seed(tx, &plans).map(Some) } else { Ok(None) }
-        };
-        self.database.writer.write(write).await
+        self.database.seed_if_empty(plans).await
     }
 
     /// How many appointments overlap another of the same person: none, ever.
     pub(crate) async fn overlaps(&self) -> Result<u64, ServiceError> {
-        self.database.readers.read(read::overlaps).await
+        self.database.overlaps().await
     }
 
     /// All companies, by id. Not cached.
     pub(crate) async fn companies(&self) -> Result<Vec<Company>, ServiceError> {
-        self.database.readers.read(read::companies).await
+        self.database.companies().await
     }
 
     /// A company's branches, by id. Not cached.
     pub(crate) async fn branches(&self, company: CompanyId) -> Result<Vec<Branch>, ServiceError> {
-        self.database.readers.read(move |tx| read::branches(tx, company)).await
+        self.database.branches(company).await
     }
 
     /// One appointment. Not cached: whoever asks is about to change it.
     pub(crate) async fn appointment(&self, id: AppointmentId) -> Result<Appointment, ServiceError> {
-        self.database.readers.read(move |tx| read::appointment(tx, id)).await
+        self.database.appointment(id).await
     }
 
     /// A company's services, cached for 1 h.
     pub(crate) async fn services(&self, company: CompanyId) -> Result<Read<Vec<Service>>, ServiceError> {
-        let load = self.load(Asked::Services(company), move |tx, origin| read::services(tx, company, origin));
+        let load = self
+            .load(Asked::Services(company), move |database| async move { database.services(company).await });
         self.caching.services(company, load).await
     }
 
@@ -116,8 +106,8 @@ impl BookingService {
         company: CompanyId,
         branch: BranchId,
     ) -> Result<Read<Vec<Staff>>, ServiceError> {
-        let load = self
-            .load(Asked::Staff(company, branch), move |tx, origin| read::staff(tx, company, branch, origin));
+        let asked = Asked::Staff(company, branch);
+        let load = self.load(asked, move |database| async move { database.staff(company, branch).await });
         self.caching.staff(company, branch, load).await
     }
 
@@ -126,15 +116,32 @@ impl BookingService {
         &self,
         query: AvailabilityQuery,
     ) -> Result<Read<Availability>, ServiceError> {
-        let load =
-            self.load(Asked::Availability(query), move |tx, origin| read::availability(tx, &query, origin));
+        let load = self.load(Asked::Availability(query), move |database| async move {
+            database.availability(query).await
+        });
         self.caching.availability(query, load).await
+    }
+
+    /// The same, as new as the database is now: what the cache holds is served only once it has applied everything that
+    /// was committed before this call. Linearizable, for the price of a question to the journal.
+    ///
+    /// # Errors
+    /// As [`Self::availability`], and when the journal cannot be asked.
+    pub(crate) async fn availability_now(
+        &self,
+        query: AvailabilityQuery,
+    ) -> Result<Read<Availability>, ServiceError> {
+        if self.mode == CacheMode::Larder {
+            self.caching.token().await?;
+        }
+        self.availability(query).await
     }
 
     /// A company's figures, cached for 5 min.
     pub(crate) async fn statistics(&self, company: CompanyId) -> Result<Read<Statistics>, ServiceError> {
-        let load = self
-            .load(Asked::Statistics(company), move |tx, origin| statistics::statistics(tx, company, origin));
+        let load = self.load(Asked::Statistics(company), move |database| async move {
+            database.statistics(company).await
+        });
         self.caching.statistics(company, load).await
     }
 
@@ -143,11 +150,7 @@ impl BookingService {
     /// # Errors
     /// `Taken` when the database refuses, `Invalid` or `NotFound` when the request does not fit the book.
     pub(crate) async fn book(&self, new: NewAppointment) -> Result<Written, ServiceError> {
-        let mode = self.mode;
-        let write = move |tx: &Transaction<'_>| {
-            write::book(tx, &new, &|tx, touched, cause| cached::record(mode, tx, touched, cause))
-        };
-        self.change(write).await
+        self.change(Change::Book(new)).await
     }
 
     /// Moves an appointment, to another person too if one is named; returns as `book` does.
@@ -160,13 +163,7 @@ impl BookingService {
         staff: Option<StaffId>,
         starts: Minute,
     ) -> Result<Written, ServiceError> {
-        let mode = self.mode;
-        let write = move |tx: &Transaction<'_>| {
-            write::reschedule(tx, id, staff, starts, &|tx, touched, cause| {
-                cached::record(mode, tx, touched, cause)
-            })
-        };
-        self.change(write).await
+        self.change(Change::Move { id, staff, starts }).await
     }
 
     /// Cancels; returns as `book` does.
@@ -174,11 +171,28 @@ impl BookingService {
     /// # Errors
     /// `NotFound` or `Cancelled`.
     pub(crate) async fn cancel(&self, id: AppointmentId) -> Result<Written, ServiceError> {
-        let mode = self.mode;
-        let write = move |tx: &Transaction<'_>| {
-            write::cancel(tx, id, &|tx, touched, cause| cached::record(mode, tx, touched, cause))
-        };
-        self.change(write).await
+        self.change(Change::Cancel(id)).await
+    }
+
+    /// What stands for all that this node has shown so far; `None` when nobody keeps sessions.
+    ///
+    /// # Errors
+    /// When the journal cannot be asked.
+    pub(crate) async fn token(&self) -> Result<Option<Token>, ServiceError> {
+        if self.keeps_sessions() { self.caching.token().await } else { Ok(None) }
+    }
+
+    /// Whether what was seen on one node is promised on the others.
+    pub(crate) fn keeps_sessions(&self) -> bool {
+        self.mode == CacheMode::Larder
+    }
+
+    /// From here on this node shows whoever brings the token nothing older than what it stands for.
+    ///
+    /// # Errors
+    /// When the journal cannot be asked.
+    pub(crate) async fn reach(&self, token: &Token) -> Result<(), ServiceError> {
+        self.caching.reach(token).await
     }
 
     /// How much of the journal this node has applied, if there is one that tells it of changes.
@@ -195,48 +209,36 @@ impl BookingService {
     /// Finishes what was accepted and closes the database.
     pub(crate) async fn close(&self) {
         self.caching.close().await;
-        let database = Arc::clone(&self.database);
-        let closed = blocking(move || {
-            database.close();
-            Ok(())
-        });
-        // Closing does not fail; only a runtime that is going down too refuses the blocking task.
-        let _ = closed.await;
+        self.database.close().await;
     }
 
-    /// Writes, and lets the cache of this process catch up before the answer: whoever changed something reads it next.
-    /// Other processes are held to the regions' level.
-    async fn change(
-        &self,
-        write: impl FnOnce(&Transaction<'_>) -> Result<Written, ServiceError> + Send + 'static,
-    ) -> Result<Written, ServiceError> {
-        let mut written = self.database.writer.write(write).await?;
-        written.record = self.caching.catch_up().await.filter(|_| self.mode == CacheMode::Larder);
+    /// Writes, and lets the cache of this process catch up before the answer: whoever changed something reads it next, here
+    /// or, with the token, on any node. Others are held to the regions' level. A cache that cannot is no reason to fail:
+    /// the change is made.
+    async fn change(&self, change: Change) -> Result<Written, ServiceError> {
+        let mut written = self.database.change(change, cached::outbox(self.mode)).await?;
+        if self.mode == CacheMode::Larder {
+            written.token = self.caching.token().await.ok().flatten();
+            written.record = written.token.map(|token| token.link().position);
+        }
         Ok(written)
     }
 
-    /// A loader: a question asked in one snapshot, counted, when the cache polls it.
+    /// A loader: counted when the cache polls it.
     fn load<T, F>(
         &self,
         asked: Asked,
-        ask: F,
-    ) -> impl Future<Output = Result<T, ServiceError>> + Send + 'static + use<T, F>
+        ask: impl FnOnce(Arc<Database>) -> F + Send + 'static,
+    ) -> impl Future<Output = Result<T, ServiceError>> + Send + 'static
     where
-        T: Send + 'static,
-        F: FnOnce(&Transaction<'_>, &OriginCounts) -> Result<T, ServiceError> + Send + 'static,
+        F: Future<Output = Result<T, ServiceError>> + Send + 'static,
     {
-        let (readers, origin) = (self.database.readers.clone(), self.database.origin.clone());
+        let database = Arc::clone(&self.database);
         let (node, under_way) = (self.node, self.under_way.clone());
         async move {
-            origin.add_load();
+            database.origin.add_load();
             let _load = under_way.begin(node, asked);
-            readers.read(move |tx| ask(tx, &origin)).await
+            ask(database).await
         }
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ServiceError> + Send + 'static,
-) -> Result<T, ServiceError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| ServiceError::Closing)?
 }

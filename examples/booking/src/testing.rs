@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::cached::{CacheMode, SecondTier};
-use crate::db::Durability;
 use crate::db::seed::SeededCompany;
+use crate::db::{Durability, Place};
 use crate::domain::{AvailabilityQuery, NewAppointment, Slot};
 use crate::history::generate;
 use crate::service::{BookingService, ServiceConfig};
@@ -78,11 +78,10 @@ impl Demo {
 
 async fn open(directory: &TempDir, cache: CacheMode, store: &str) -> Arc<BookingService> {
     let config = ServiceConfig {
-        database: directory.path().join("app.db"),
+        database: Place::File(directory.path().join("app.db"), Durability::Process),
         second: SecondTier::File(directory.path().join(store)),
         cache,
-        durability: Durability::Process,
-        readers: 2,
+        connections: 2,
         node: 0,
         under_way: UnderWay::default(),
     };

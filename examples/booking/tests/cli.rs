@@ -59,6 +59,10 @@ fn json_is_one_object_of_the_promised_shape_and_no_files_stay() {
             "stale_reads",
             "late_reads",
             "offered_taken",
+            "session_violations",
+            "session_reads",
+            "linearizability_violations",
+            "linearizable_reads",
         ] {
             assert!(run[field].is_u64(), "{field}: {run}");
         }
@@ -79,13 +83,57 @@ fn json_is_one_object_of_the_promised_shape_and_no_files_stay() {
         assert!((run["hit_rate"].as_f64().unwrap() - hits as f64 / reads as f64).abs() < 0.001, "{run}");
     }
     assert_eq!(runs[2]["stale_reads"], 0, "Larder kept its bound: {}", runs[2]);
+    assert_ordered(&runs[2]);
     let none = &runs[0];
     assert_eq!(
         (&none["stale_reads"], &none["late_reads"], &none["offered_taken"]),
         (&0.into(), &0.into(), &0.into())
     );
+    assert_ordered(none);
     assert_eq!(none["loads"], none["reads"]);
     assert!(left_in(temporary.path()).is_empty(), "{:?}", left_in(temporary.path()));
+}
+
+/// Sessions and linearizable reads were looked at, and held.
+fn assert_ordered(run: &Value) {
+    for (violations, reads) in
+        [("session_violations", "session_reads"), ("linearizability_violations", "linearizable_reads")]
+    {
+        assert_eq!(run[violations], 0, "{run}");
+        assert!(run[reads].as_u64() > Some(0), "{reads}: {run}");
+    }
+}
+
+#[test]
+fn nodes_on_postgres_go_through_its_faults_without_a_stale_read_and_with_their_sessions() {
+    if !larder_rig::Postgres::is_installed() {
+        return;
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    let args = ["--json", "--seconds", "4", "--users", "12", "--cache", "larder"];
+    let nodes = ["--nodes", "3", "--postgres", "spawn", "--chaos"];
+    let output = booking(temporary.path()).args(args).args(nodes).output().unwrap();
+    let report = only_object(&output);
+    let run = &report["runs"][0];
+    assert_eq!((&run["nodes"], &run["stale_reads"]), (&3.into(), &0.into()), "{run}");
+    assert_ordered(run);
+    assert!(run["propagation_us"]["p50"].as_f64() > Some(0.0) && run["booked"].as_u64() > Some(0), "{run}");
+    let faults = run["faults"].as_array().unwrap();
+    let of_postgres =
+        |fault: &Value| fault["fault"].as_str().is_some_and(|name| name.starts_with("Postgres"));
+    assert!(!faults.is_empty() && faults.iter().all(of_postgres), "{run}");
+    assert!(left_in(temporary.path()).is_empty(), "{:?}", left_in(temporary.path()));
+}
+
+#[test]
+fn a_postgres_that_cannot_be_reached_is_said_without_its_password() {
+    let temporary = tempfile::tempdir().unwrap();
+    for url in ["postgres://user:secret@127.0.0.1:1/app", "postgres://user:secret@127.0.0.1:x/app"] {
+        let output = booking(temporary.path()).args(["--postgres", url]).output().unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty());
+        let said = text(&output.stderr);
+        assert!(said.contains("no database on Postgres") && !said.contains("secret"), "{said}");
+    }
 }
 
 #[test]

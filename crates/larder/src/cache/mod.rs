@@ -257,7 +257,8 @@ impl Cache {
     }
 
     /// A token of all that was acknowledged, and of all that was seen in this process, before this call began. Whoever
-    /// presents it to [`Cache::reach`], on any node, reads nothing older there. Asks the journal, once.
+    /// presents it to [`Cache::reach`], on any node, reads nothing older there. Asks the journal, once; with a backplane the
+    /// other nodes are hinted at what they may not have seen.
     ///
     /// The token of a write alone comes with [`Invalidated`] and with a guard's commit, at no cost.
     ///

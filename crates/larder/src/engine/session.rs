@@ -51,7 +51,8 @@ impl Strangers {
 }
 
 impl Engine {
-    /// The token of everything acknowledged, and of everything any value shows that was seen, before this call began.
+    /// The token of everything acknowledged, and of everything any value shows that was seen, before this call began. It will
+    /// be shown to other nodes: they are hinted at what they may not have.
     ///
     /// # Errors
     /// When the journal cannot be asked.
@@ -63,7 +64,7 @@ impl Engine {
         {
             return Ok(Token::new(&self.namespace, birth.stamp));
         }
-        Ok(Token::new(&self.namespace, self.catch_up().await?))
+        Ok(Token::new(&self.namespace, self.sync().await?))
     }
 
     /// Brings this node at least as far as this place of its namespace's history.

@@ -116,6 +116,12 @@ impl OutboxError {
         matches!(&self.0, Kind::Postgres(error) if error.is_guard_expired())
     }
 
+    /// Whether the connection was lost, or the server ended it or what it was at: nothing is wrong with the record, and the
+    /// transaction may be tried again.
+    pub fn is_disconnected(&self) -> bool {
+        matches!(&self.0, Kind::Postgres(error) if error.is_disconnected())
+    }
+
     /// Whether the database lacks Larder's schema, or this role the right to use it.
     pub fn is_not_set_up(&self) -> bool {
         matches!(&self.0, Kind::Postgres(error) if error.is_not_set_up())

@@ -33,6 +33,16 @@ impl PostgresError {
         self.code.as_ref().is_some_and(|code| is_absent(code) || is_forbidden(code))
     }
 
+    /// Whether the connection was lost, or the server ended it or what it was at.
+    pub(crate) fn is_disconnected(&self) -> bool {
+        // Operator intervention, connection exceptions, insufficient resources.
+        let classes = ["57", "08", "53"];
+        match &self.code {
+            None => self.may_have_happened,
+            Some(code) => classes.iter().any(|class| code.code().starts_with(class)),
+        }
+    }
+
     /// Whether `larder.outbox_add` found the intent of a guarded write closed.
     pub(crate) fn is_guard_expired(&self) -> bool {
         self.code.as_ref().is_some_and(|code| code.code() == "LD001")

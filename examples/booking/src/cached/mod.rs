@@ -10,15 +10,13 @@ mod tests;
 
 use std::future::Future;
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use larder::Outcome;
-use rusqlite::Transaction;
+use larder::{Outcome, Token};
 
-use crate::db::OriginCounts;
-use crate::domain::{
-    Availability, AvailabilityQuery, BranchId, CompanyId, Service, Staff, Statistics, Touched,
-};
+use crate::db::write::Outbox;
+use crate::db::{OriginCounts, Place};
+use crate::domain::{Availability, AvailabilityQuery, BranchId, CompanyId, Service, Staff, Statistics};
 use crate::error::ServiceError;
 use health::Health;
 use regions::Regions;
@@ -48,6 +46,8 @@ impl CacheMode {
 /// Where the second tier is.
 #[derive(Clone)]
 pub(crate) enum SecondTier {
+    /// Nowhere: memory, and the database.
+    None,
     /// In a file of this node's own; created when absent.
     File(PathBuf),
     /// On a server that all nodes share.
@@ -60,6 +60,7 @@ impl std::fmt::Debug for SecondTier {
             SecondTier::File(path) => f.debug_tuple("File").field(path).finish(),
             // A URL may hold a password.
             SecondTier::Redis(_) => f.write_str("Redis(..)"),
+            SecondTier::None => f.write_str("None"),
         }
     }
 }
@@ -135,7 +136,7 @@ impl Caching {
     /// `Cache` when the journal in the database cannot be used.
     pub(crate) async fn build(
         mode: CacheMode,
-        database: &Path,
+        database: &Place,
         second: &SecondTier,
     ) -> Result<Caching, ServiceError> {
         Ok(match mode {
@@ -194,13 +195,23 @@ impl Caching {
         }
     }
 
-    /// Applies every change committed so far; how many there are. A cache that cannot is no reason to fail: its level
-    /// still bounds what it serves.
-    pub(crate) async fn catch_up(&self) -> Option<u64> {
+    /// Applies every change committed so far. What stands for them, and for all that was shown here.
+    ///
+    /// # Errors
+    /// When the journal cannot be asked; the regions' level still bounds what is served.
+    pub(crate) async fn token(&self) -> Result<Option<Token>, ServiceError> {
         match self {
-            Caching::None => None,
-            Caching::On(regions) => regions.cache.sync().await.ok(),
+            Caching::None => Ok(None),
+            Caching::On(regions) => Ok(Some(regions.cache.token().await?)),
         }
+    }
+
+    /// From here on, reads are at least as new as what a token stands for.
+    pub(crate) async fn reach(&self, token: &Token) -> Result<(), ServiceError> {
+        if let Caching::On(regions) = self {
+            regions.cache.reach(token).await?;
+        }
+        Ok(())
     }
 
     /// How much of the journal it has applied; `None` without one to follow.
@@ -230,15 +241,10 @@ impl Caching {
     }
 }
 
-/// Names what a change touches in the outbox, inside the change's own transaction; only Larder listens to it.
-pub(crate) fn record(
-    mode: CacheMode,
-    tx: &Transaction<'_>,
-    touched: &Touched,
-    cause: &'static str,
-) -> Result<(), ServiceError> {
+/// Where changes are named; only Larder listens.
+pub(crate) fn outbox(mode: CacheMode) -> Option<Outbox> {
     match mode {
-        CacheMode::None | CacheMode::Ttl => Ok(()),
-        CacheMode::Larder => regions::record(tx, touched, cause),
+        CacheMode::None | CacheMode::Ttl => None,
+        CacheMode::Larder => Some(regions::OUTBOX),
     }
 }

@@ -3,18 +3,18 @@
 //! Only `cached` calls it. It never decides whether something is fresh: that is the cache's one rule.
 
 use std::future::Future;
-use std::path::Path;
 use std::time::Duration;
 
 use larder::backplane::RedisBackplane;
-use larder::journal::SqliteJournal;
+use larder::journal::{PostgresJournal, SqliteJournal};
 use larder::redis::Redis;
 use larder::store::{RedisStore, SqliteStore};
-use larder::{Bytes, Cache, Level, Outcome, Policy, Region, Tag, Target, key, tag};
-use rusqlite::Transaction;
+use larder::{Bytes, Cache, CacheBuilder, Level, Outcome, Policy, Region, Tag, Target, key, tag};
 
 use crate::cached::SecondTier;
 use crate::console;
+use crate::db::Place;
+use crate::db::write::Outbox;
 use crate::domain::{
     Availability, AvailabilityQuery, BranchId, CompanyId, Service, Staff, Statistics, Touched,
 };
@@ -29,6 +29,9 @@ const STATISTICS_TTL: Duration = Duration::from_secs(5 * 60);
 const LISTS_TTL: Duration = Duration::from_secs(60 * 60);
 /// The first tier's size.
 const MEMORY_MIB: u64 = 64;
+
+/// Where changes of the book are named.
+pub(super) const OUTBOX: Outbox = Outbox { namespace: NAMESPACE, targets };
 
 /// A cache with its regions.
 #[derive(Debug)]
@@ -45,28 +48,26 @@ pub(crate) struct Regions {
 impl Regions {
     /// Expiry only: the same regions and tiers, but nobody tells them of changes. Nodes that share a tier are of one
     /// history all the same.
-    pub(crate) async fn by_ttl(database: &Path, second: &SecondTier) -> Result<Regions, ServiceError> {
-        let journal = match second {
-            SecondTier::File(_) => None,
-            SecondTier::Redis(_) => Some(journal(database)?),
-        };
-        Self::build(journal, second, Level::Eventual).await
+    pub(crate) async fn by_ttl(database: &Place, second: &SecondTier) -> Result<Regions, ServiceError> {
+        let mut builder = Cache::builder(NAMESPACE);
+        if matches!(second, SecondTier::Redis(_)) {
+            builder = with_journal(builder, database)?;
+        }
+        Self::build(builder, second, Level::Eventual).await
     }
 
     /// Larder as intended: the journal is in the application's own database.
-    pub(crate) async fn by_journal(database: &Path, second: &SecondTier) -> Result<Regions, ServiceError> {
-        Self::build(Some(journal(database)?), second, Level::Bounded(BOUND)).await
+    pub(crate) async fn by_journal(database: &Place, second: &SecondTier) -> Result<Regions, ServiceError> {
+        let builder = with_journal(Cache::builder(NAMESPACE), database)?;
+        Self::build(builder, second, Level::Bounded(BOUND)).await
     }
 
     async fn build(
-        journal: Option<SqliteJournal>,
+        builder: CacheBuilder,
         second: &SecondTier,
         level: Level,
     ) -> Result<Regions, ServiceError> {
-        let mut builder = Cache::builder(NAMESPACE).memory(Bytes::mib(MEMORY_MIB));
-        if let Some(journal) = journal {
-            builder = builder.journal(journal);
-        }
+        let mut builder = builder.memory(Bytes::mib(MEMORY_MIB));
         // A full or read-only disk costs the second tier, not the service.
         let mut store_missing = None;
         builder = match second {
@@ -78,6 +79,7 @@ impl Regions {
                     builder
                 }
             },
+            SecondTier::None => builder,
             // A server that cannot be reached yet is no error; a URL that cannot be understood is.
             SecondTier::Redis(url) => {
                 let redis = Redis::connect(url).await;
@@ -155,22 +157,19 @@ impl Regions {
     }
 }
 
-fn journal(database: &Path) -> Result<SqliteJournal, ServiceError> {
-    SqliteJournal::open(database).map_err(|error| ServiceError::Cache(error.to_string()))
+fn with_journal(builder: CacheBuilder, database: &Place) -> Result<CacheBuilder, ServiceError> {
+    let refused = |error: larder::port::JournalError| ServiceError::Cache(error.to_string());
+    Ok(match database {
+        Place::File(path, _) => builder.journal(SqliteJournal::open(path).map_err(refused)?),
+        Place::Postgres(url) => builder.journal(PostgresJournal::open(url).map_err(refused)?),
+    })
 }
 
-/// Names what a change touches in the outbox, inside the change's own transaction.
-pub(crate) fn record(
-    tx: &Transaction<'_>,
-    touched: &Touched,
-    cause: &'static str,
-) -> Result<(), ServiceError> {
+/// What a change touches, in the words of the cache.
+fn targets(touched: &Touched) -> Vec<Target> {
     let hours = touched.hours.iter().map(|hour| hour_tag(touched.branch, *hour));
     let days = touched.days().into_iter().map(|key| day_tag(key.branch, key.day));
-    let targets = hours.chain(days).chain([statistics_tag(touched.company)]).map(Target::tag);
-    larder::outbox::invalidate(tx, NAMESPACE, targets, cause)
-        .map_err(|error| ServiceError::Cache(format!("the invalidation was not recorded: {error}")))?;
-    Ok(())
+    hours.chain(days).chain([statistics_tag(touched.company)]).map(Target::tag).collect()
 }
 
 /// Entries for a branch's whole day.
@@ -195,6 +194,9 @@ impl From<larder::Error> for ServiceError {
         match loader {
             Some(error) => error.clone(),
             None if error.is_closed() => ServiceError::Closing,
+            None if error.is_journal() || error.is_timeout() || error.is_overloaded() => {
+                ServiceError::CacheOutage(error.to_string())
+            }
             None => ServiceError::Cache(error.to_string()),
         }
     }

@@ -1,10 +1,9 @@
 //! The questions asked of the book, each inside a snapshot the caller opened.
 //!
-//! The service's loaders and the writer's checks call it. It never writes and never caches.
-
-use rusqlite::{OptionalExtension, Row, Transaction};
+//! The database's loaders and the changes' checks call it. It never writes and never caches.
 
 use crate::db::OriginCounts;
+use crate::db::tx::{Row, Tx};
 use crate::domain::{
     Appointment, AppointmentId, Availability, AvailabilityQuery, Branch, BranchId, Company, CompanyId,
     DayKey, OpeningHours, Service, ServiceId, Slot, Staff, Status, starts_within,
@@ -13,74 +12,74 @@ use crate::error::ServiceError;
 use crate::time::{DAY_MINUTES, Day, Minute};
 
 /// How many appointments overlap an earlier one of the same person. By start, an overlap shows between neighbours.
-pub(crate) fn overlaps(tx: &Transaction<'_>) -> Result<u64, ServiceError> {
-    let mut statement = tx.prepare_cached(
-        "SELECT count(*) FROM (SELECT starts, lag(ends) OVER (PARTITION BY staff_id ORDER BY starts) AS before \
-         FROM appointment WHERE status = 'booked') WHERE starts < before",
-    )?;
-    let found: i64 = statement.query_row([], |row| row.get(0))?;
+pub(crate) async fn overlaps(tx: &impl Tx) -> Result<u64, ServiceError> {
+    let found = tx
+        .number(
+            "SELECT count(*) FROM (SELECT starts, lag(ends) OVER (PARTITION BY staff_id ORDER BY starts) AS before \
+             FROM appointment WHERE status = 'booked') AS neighbours WHERE starts < before",
+            &[],
+        )
+        .await?;
     Ok(u64::try_from(found).unwrap_or(0))
 }
 
 /// All companies, by id.
-pub(crate) fn companies(tx: &Transaction<'_>) -> Result<Vec<Company>, ServiceError> {
-    let mut statement = tx.prepare_cached("SELECT id, name FROM company ORDER BY id")?;
-    let rows = statement.query_map([], |row| Ok(Company { id: row.get(0)?, name: row.get(1)? }))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+pub(crate) async fn companies(tx: &impl Tx) -> Result<Vec<Company>, ServiceError> {
+    tx.rows("SELECT id, name FROM company ORDER BY id", &[], |row| {
+        Ok(Company { id: row.get(0)?, name: row.get(1)? })
+    })
+    .await
 }
 
 /// The branches of a company, by id.
-pub(crate) fn branches(tx: &Transaction<'_>, company: CompanyId) -> Result<Vec<Branch>, ServiceError> {
-    company_exists(tx, company)?;
-    let mut statement = tx.prepare_cached(
-        "SELECT id, company_id, name, step_minutes FROM branch WHERE company_id = ?1 ORDER BY id",
-    )?;
-    let rows = statement.query_map([company], branch_of)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+pub(crate) async fn branches(tx: &impl Tx, company: CompanyId) -> Result<Vec<Branch>, ServiceError> {
+    company_exists(tx, company).await?;
+    let sql = "SELECT id, company_id, name, step_minutes FROM branch WHERE company_id = $1 ORDER BY id";
+    tx.rows(sql, &[company.into()], branch_of).await
 }
 
 /// The services of a company, by id.
-pub(crate) fn services(
-    tx: &Transaction<'_>,
+pub(crate) async fn services(
+    tx: &impl Tx,
     company: CompanyId,
     origin: &OriginCounts,
 ) -> Result<Vec<Service>, ServiceError> {
     origin.add_queries(2);
-    company_exists(tx, company)?;
-    let mut statement = tx.prepare_cached(
-        "SELECT id, name, duration_minutes, price_cents FROM service WHERE company_id = ?1 ORDER BY id",
-    )?;
-    let rows = statement.query_map([company], service_of)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    company_exists(tx, company).await?;
+    let sql = "SELECT id, name, duration_minutes, price_cents FROM service WHERE company_id = $1 ORDER BY id";
+    tx.rows(sql, &[company.into()], service_of).await
 }
 
 /// The staff of a branch, by id.
-pub(crate) fn staff(
-    tx: &Transaction<'_>,
+pub(crate) async fn staff(
+    tx: &impl Tx,
     company: CompanyId,
     branch_id: BranchId,
     origin: &OriginCounts,
 ) -> Result<Vec<Staff>, ServiceError> {
     origin.add_queries(2);
-    branch(tx, company, branch_id)?;
-    Ok(staff_of(tx, branch_id)?)
+    branch(tx, company, branch_id).await?;
+    staff_of(tx, branch_id).await
 }
 
 /// What is free, with the day's version, in one snapshot.
-pub(crate) fn availability(
-    tx: &Transaction<'_>,
+pub(crate) async fn availability(
+    tx: &impl Tx,
     query: &AvailabilityQuery,
     origin: &OriginCounts,
 ) -> Result<Availability, ServiceError> {
     origin.add_queries(6);
-    let branch = branch(tx, query.company, query.branch)?;
-    let service = service(tx, query.company, query.service)?;
     let day = DayKey { company: query.company, branch: query.branch, day: query.day };
-    let version = day_version(tx, day)?;
-    let hours = opening_hours(tx, query.branch)?;
+    // Sent together where that saves time on the way.
+    let (branch, service, version, hours, staff) = tokio::try_join!(
+        branch(tx, query.company, query.branch),
+        service(tx, query.company, query.service),
+        day_version(tx, day),
+        opening_hours(tx, query.branch),
+        staff_of(tx, query.branch),
+    )?;
     let starts = starts_within(&hours, query.day, branch.step_minutes, service.duration_minutes, query.hour);
-    let staff = staff_of(tx, query.branch)?;
-    let taken = taken(tx, query.branch, query.day, service.duration_minutes)?;
+    let taken = taken(tx, query.branch, query.day, service.duration_minutes).await?;
     let mut slots = Vec::new();
     for start in starts {
         let end = start.plus(service.duration_minutes);
@@ -93,75 +92,75 @@ pub(crate) fn availability(
 }
 
 /// One appointment.
-pub(crate) fn appointment(tx: &Transaction<'_>, id: AppointmentId) -> Result<Appointment, ServiceError> {
-    let mut statement = tx.prepare_cached(
-        "SELECT id, company_id, branch_id, service_id, staff_id, customer, starts, ends, status, changes \
-         FROM appointment WHERE id = ?1",
-    )?;
-    let found = statement.query_row([id], |row| {
-        let status: String = row.get(8)?;
-        Ok(Appointment {
-            id: row.get(0)?,
-            company: row.get(1)?,
-            branch: row.get(2)?,
-            service: row.get(3)?,
-            staff: row.get(4)?,
-            customer: row.get(5)?,
-            starts: Minute(row.get(6)?),
-            ends: Minute(row.get(7)?),
-            status: if status == "booked" { Status::Booked } else { Status::Cancelled },
-            changes: row.get(9)?,
-        })
-    });
-    found.optional()?.ok_or(ServiceError::NotFound { what: "appointment", id })
+pub(crate) async fn appointment(tx: &impl Tx, id: AppointmentId) -> Result<Appointment, ServiceError> {
+    let found = tx
+        .row(
+            "SELECT id, company_id, branch_id, service_id, staff_id, customer, starts, ends, status, changes \
+             FROM appointment WHERE id = $1",
+            &[id.into()],
+            |row| {
+                let status: String = row.get(8)?;
+                Ok(Appointment {
+                    id: row.get(0)?,
+                    company: row.get(1)?,
+                    branch: row.get(2)?,
+                    service: row.get(3)?,
+                    staff: row.get(4)?,
+                    customer: row.get(5)?,
+                    starts: Minute(row.get(6)?),
+                    ends: Minute(row.get(7)?),
+                    status: if status == "booked" { Status::Booked } else { Status::Cancelled },
+                    changes: row.small(9)?,
+                })
+            },
+        )
+        .await?;
+    found.ok_or(ServiceError::NotFound { what: "appointment", id })
 }
 
 /// One branch, if it is the company's.
-pub(crate) fn branch(tx: &Transaction<'_>, company: CompanyId, id: BranchId) -> Result<Branch, ServiceError> {
-    let mut statement = tx.prepare_cached(
-        "SELECT id, company_id, name, step_minutes FROM branch WHERE id = ?1 AND company_id = ?2",
-    )?;
-    let found = statement.query_row([id, company], branch_of).optional()?;
+pub(crate) async fn branch(tx: &impl Tx, company: CompanyId, id: BranchId) -> Result<Branch, ServiceError> {
+    let sql = "SELECT id, company_id, name, step_minutes FROM branch WHERE id = $1 AND company_id = $2";
+    let found = tx.row(sql, &[id.into(), company.into()], branch_of).await?;
     found.ok_or(ServiceError::NotFound { what: "branch", id })
 }
 
 /// One service, if it is the company's.
-pub(crate) fn service(
-    tx: &Transaction<'_>,
+pub(crate) async fn service(
+    tx: &impl Tx,
     company: CompanyId,
     id: ServiceId,
 ) -> Result<Service, ServiceError> {
-    let mut statement = tx.prepare_cached(
-        "SELECT id, name, duration_minutes, price_cents FROM service WHERE id = ?1 AND company_id = ?2",
-    )?;
-    let found = statement.query_row([id, company], service_of).optional()?;
+    let sql = "SELECT id, name, duration_minutes, price_cents FROM service WHERE id = $1 AND company_id = $2";
+    let found = tx.row(sql, &[id.into(), company.into()], service_of).await?;
     found.ok_or(ServiceError::NotFound { what: "service", id })
 }
 
 /// The staff of a branch, without checking that there is such a branch.
-pub(crate) fn staff_of(tx: &Transaction<'_>, branch: BranchId) -> rusqlite::Result<Vec<Staff>> {
-    let mut statement = tx.prepare_cached("SELECT id, name FROM staff WHERE branch_id = ?1 ORDER BY id")?;
-    statement.query_map([branch], |row| Ok(Staff { id: row.get(0)?, name: row.get(1)? }))?.collect()
+pub(crate) async fn staff_of(tx: &impl Tx, branch: BranchId) -> Result<Vec<Staff>, ServiceError> {
+    tx.rows("SELECT id, name FROM staff WHERE branch_id = $1 ORDER BY id", &[branch.into()], |row| {
+        Ok(Staff { id: row.get(0)?, name: row.get(1)? })
+    })
+    .await
 }
 
 /// The week of a branch.
-pub(crate) fn opening_hours(tx: &Transaction<'_>, branch: BranchId) -> rusqlite::Result<Vec<OpeningHours>> {
-    let mut statement =
-        tx.prepare_cached("SELECT weekday, opens, closes FROM opening_hours WHERE branch_id = ?1")?;
-    statement
-        .query_map([branch], |row| {
-            Ok(OpeningHours { weekday: row.get(0)?, opens: row.get(1)?, closes: row.get(2)? })
-        })?
-        .collect()
+pub(crate) async fn opening_hours(tx: &impl Tx, branch: BranchId) -> Result<Vec<OpeningHours>, ServiceError> {
+    tx.rows(
+        "SELECT weekday, opens, closes FROM opening_hours WHERE branch_id = $1",
+        &[branch.into()],
+        |row| Ok(OpeningHours { weekday: row.small(0)?, opens: row.get(1)?, closes: row.get(2)? }),
+    )
+    .await
 }
 
 /// The version of a day; 0 when nothing was ever written there.
-pub(crate) fn day_version(tx: &Transaction<'_>, key: DayKey) -> rusqlite::Result<i64> {
-    let mut statement = tx.prepare_cached(
-        "SELECT version FROM day_version WHERE company_id = ?1 AND branch_id = ?2 AND day = ?3",
-    )?;
-    let version = statement.query_row((key.company, key.branch, key.day.0), |row| row.get(0)).optional()?;
-    Ok(version.unwrap_or(0))
+async fn day_version(tx: &impl Tx, key: DayKey) -> Result<i64, ServiceError> {
+    tx.number(
+        "SELECT version FROM day_version WHERE company_id = $1 AND branch_id = $2 AND day = $3",
+        &[key.company.into(), key.branch.into(), i64::from(key.day.0).into()],
+    )
+    .await
 }
 
 /// A time someone is busy.
@@ -172,35 +171,32 @@ struct Busy {
 }
 
 /// The booked appointments that a slot starting on `day` and lasting `duration` could meet.
-fn taken(tx: &Transaction<'_>, branch: BranchId, day: Day, duration: i64) -> rusqlite::Result<Vec<Busy>> {
-    let mut statement = tx.prepare_cached(
-        "SELECT staff_id, starts, ends FROM appointment \
-         WHERE branch_id = ?1 AND status = 'booked' AND starts > ?2 AND starts < ?3 AND ends > ?4",
-    )?;
+async fn taken(tx: &impl Tx, branch: BranchId, day: Day, duration: i64) -> Result<Vec<Busy>, ServiceError> {
     let (from, to) = (day.start(), day.at(DAY_MINUTES + duration));
     // None lasts longer than a day, so none that began a day before is still running.
     let earliest = from.plus(-DAY_MINUTES);
-    statement
-        .query_map((branch, earliest.0, to.0, from.0), |row| {
-            Ok(Busy { staff: row.get(0)?, starts: Minute(row.get(1)?), ends: Minute(row.get(2)?) })
-        })?
-        .collect()
+    tx.rows(
+        "SELECT staff_id, starts, ends FROM appointment \
+         WHERE branch_id = $1 AND status = 'booked' AND starts > $2 AND starts < $3 AND ends > $4",
+        &[branch.into(), earliest.0.into(), to.0.into(), from.0.into()],
+        |row| Ok(Busy { staff: row.get(0)?, starts: Minute(row.get(1)?), ends: Minute(row.get(2)?) }),
+    )
+    .await
 }
 
-fn company_exists(tx: &Transaction<'_>, company: CompanyId) -> Result<(), ServiceError> {
-    let mut statement = tx.prepare_cached("SELECT 1 FROM company WHERE id = ?1")?;
-    if statement.exists([company])? {
+async fn company_exists(tx: &impl Tx, company: CompanyId) -> Result<(), ServiceError> {
+    if tx.finds("SELECT 1 FROM company WHERE id = $1", &[company.into()]).await? {
         Ok(())
     } else {
         Err(ServiceError::NotFound { what: "company", id: company })
     }
 }
 
-fn branch_of(row: &Row<'_>) -> rusqlite::Result<Branch> {
+fn branch_of(row: &Row<'_>) -> Result<Branch, ServiceError> {
     Ok(Branch { id: row.get(0)?, company: row.get(1)?, name: row.get(2)?, step_minutes: row.get(3)? })
 }
 
-fn service_of(row: &Row<'_>) -> rusqlite::Result<Service> {
+fn service_of(row: &Row<'_>) -> Result<Service, ServiceError> {
     Ok(Service {
         id: row.get(0)?,
         name: row.get(1)?,

@@ -3,8 +3,7 @@
 //! Histories and the demo of `serve` describe what they want; this writes it in one transaction. It never touches
 //! a book that has companies already, and raises no versions: nobody has read anything yet.
 
-use rusqlite::Transaction;
-
+use crate::db::tx::{Tx, Value};
 use crate::domain::{BranchId, CompanyId, OpeningHours, ServiceId, StaffId};
 use crate::error::ServiceError;
 use crate::time::Minute;
@@ -62,96 +61,94 @@ pub(crate) struct SeededBranch {
     pub(crate) staff: Vec<StaffId>,
 }
 
-/// True when nobody has written a company yet.
-pub(crate) fn is_empty(tx: &Transaction<'_>) -> Result<bool, ServiceError> {
-    Ok(!tx.prepare("SELECT 1 FROM company")?.exists([])?)
-}
-
-/// Writes the plans and returns the ids, in the plans' order.
+/// Writes the plans if the book is empty, and returns the ids in the plans' order; `None` when it was not.
 ///
 /// # Errors
 /// `Database`, also when two past appointments of a plan overlap.
-pub(crate) fn seed(tx: &Transaction<'_>, plans: &[CompanyPlan]) -> Result<Vec<SeededCompany>, ServiceError> {
-    plans.iter().map(|plan| seed_company(tx, plan)).collect()
+pub(crate) async fn seed_if_empty(
+    tx: &impl Tx,
+    plans: &[CompanyPlan],
+) -> Result<Option<Vec<SeededCompany>>, ServiceError> {
+    if tx.finds("SELECT 1 FROM company", &[]).await? {
+        return Ok(None);
+    }
+    let mut seeded = Vec::new();
+    for plan in plans {
+        seeded.push(seed_company(tx, plan).await?);
+    }
+    Ok(Some(seeded))
 }
 
-fn seed_company(tx: &Transaction<'_>, plan: &CompanyPlan) -> Result<SeededCompany, ServiceError> {
-    tx.prepare_cached("INSERT INTO company (name) VALUES (?1)")?.execute([&plan.name])?;
-    let id = inserted(tx);
+async fn seed_company(tx: &impl Tx, plan: &CompanyPlan) -> Result<SeededCompany, ServiceError> {
+    let name = plan.name.as_str();
+    let id = tx.number("INSERT INTO company (name) VALUES ($1) RETURNING id", &[name.into()]).await?;
     let mut services = Vec::new();
     for service in &plan.services {
-        tx.prepare_cached(
-            "INSERT INTO service (company_id, name, duration_minutes, price_cents) VALUES (?1, ?2, ?3, ?4)",
-        )?
-        .execute((id, &service.name, service.duration_minutes, service.price_cents))?;
-        services.push(inserted(tx));
+        let sql = "INSERT INTO service (company_id, name, duration_minutes, price_cents) \
+                   VALUES ($1, $2, $3, $4) RETURNING id";
+        let name = service.name.as_str();
+        let row = [id.into(), name.into(), service.duration_minutes.into(), service.price_cents.into()];
+        services.push(tx.number(sql, &row).await?);
     }
-    let branches =
-        plan.branches.iter().map(|branch| seed_branch(tx, id, branch)).collect::<Result<Vec<_>, _>>()?;
+    let mut branches = Vec::new();
+    for branch in &plan.branches {
+        branches.push(seed_branch(tx, id, branch).await?);
+    }
     let company = SeededCompany { id, services, branches };
-    for past in &plan.past {
-        seed_past(tx, plan, &company, past)?;
-    }
+    let past = plan.past.iter().map(|past| past_row(plan, &company, past)).collect::<Result<Vec<_>, _>>()?;
+    let sql = "INSERT INTO appointment \
+                   (company_id, branch_id, service_id, staff_id, customer, starts, ends, status, booked_at, price_cents) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    tx.execute_all(sql, &past).await?;
     Ok(company)
 }
 
-fn seed_branch(
-    tx: &Transaction<'_>,
+async fn seed_branch(
+    tx: &impl Tx,
     company: CompanyId,
     plan: &BranchPlan,
 ) -> Result<SeededBranch, ServiceError> {
-    tx.prepare_cached("INSERT INTO branch (company_id, name, step_minutes) VALUES (?1, ?2, ?3)")?
-        .execute((company, &plan.name, plan.step_minutes))?;
-    let id = inserted(tx);
-    for hours in &plan.hours {
-        tx.prepare_cached(
-            "INSERT INTO opening_hours (branch_id, weekday, opens, closes) VALUES (?1, ?2, ?3, ?4)",
-        )?
-        .execute((id, hours.weekday, hours.opens, hours.closes))?;
-    }
+    let sql = "INSERT INTO branch (company_id, name, step_minutes) VALUES ($1, $2, $3) RETURNING id";
+    let id = tx.number(sql, &[company.into(), plan.name.as_str().into(), plan.step_minutes.into()]).await?;
+    let hours: Vec<[Value<'_>; 4]> = plan
+        .hours
+        .iter()
+        .map(|hours| [id.into(), i64::from(hours.weekday).into(), hours.opens.into(), hours.closes.into()])
+        .collect();
+    let sql = "INSERT INTO opening_hours (branch_id, weekday, opens, closes) VALUES ($1, $2, $3, $4)";
+    tx.execute_all(sql, &hours).await?;
     let mut staff = Vec::new();
     for name in &plan.staff {
-        tx.prepare_cached("INSERT INTO staff (branch_id, name) VALUES (?1, ?2)")?.execute((id, name))?;
-        staff.push(inserted(tx));
+        let sql = "INSERT INTO staff (branch_id, name) VALUES ($1, $2) RETURNING id";
+        staff.push(tx.number(sql, &[id.into(), name.as_str().into()]).await?);
     }
     Ok(SeededBranch { id, staff })
 }
 
-fn seed_past(
-    tx: &Transaction<'_>,
+fn past_row<'a>(
     plan: &CompanyPlan,
     company: &SeededCompany,
-    past: &PastAppointment,
-) -> Result<(), ServiceError> {
+    past: &'a PastAppointment,
+) -> Result<[Value<'a>; 10], ServiceError> {
     let found = || {
         let service = plan.services.get(past.service)?;
         let branch = company.branches.get(past.branch)?;
-        Some((service, company.services.get(past.service)?, branch.id, branch.staff.get(past.staff)?))
+        Some((service, *company.services.get(past.service)?, branch.id, *branch.staff.get(past.staff)?))
     };
     let (service, service_id, branch, staff) = found().ok_or_else(|| {
         let value = format!("branch {}, service {}, staff {}", past.branch, past.service, past.staff);
         ServiceError::invalid("past", value, "indices into the company's plan")
     })?;
-    tx.prepare_cached(
-        "INSERT INTO appointment \
-             (company_id, branch_id, service_id, staff_id, customer, starts, ends, status, booked_at, price_cents) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?
-    .execute((
-        company.id,
-        branch,
-        service_id,
-        staff,
-        &past.customer,
-        past.starts.0,
-        past.starts.0 + service.duration_minutes,
-        if past.cancelled { "cancelled" } else { "booked" },
-        past.booked_at.0,
-        service.price_cents,
-    ))?;
-    Ok(())
-}
-
-fn inserted(tx: &Transaction<'_>) -> i64 {
-    tx.last_insert_rowid()
+    Ok([
+        company.id.into(),
+        branch.into(),
+        service_id.into(),
+        staff.into(),
+        past.customer.as_str().into(),
+        past.starts.0.into(),
+        (past.starts.0 + service.duration_minutes).into(),
+        if past.cancelled { "cancelled" } else { "booked" }.into(),
+        past.booked_at.0.into(),
+        service.price_cents.into(),
+    ])
 }

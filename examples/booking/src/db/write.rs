@@ -1,14 +1,12 @@
 //! The changes of the book: book, reschedule, cancel, each inside the one write transaction it is given.
 //!
-//! The service calls it on the writer's thread. Each change raises the versions of what it touches and then calls
-//! the hook that names the same things to the cache's outbox, so the three live or die together. It never commits.
+//! `db` calls it. Each change raises the versions of what it touches and names the same things to the cache's outbox,
+//! so the three live or die together. It never commits.
 
-use std::collections::BTreeSet;
-
-use rusqlite::{ErrorCode, OptionalExtension, Transaction};
+use larder::{Target, Token};
 
 use crate::db::read;
-use crate::db::schema::REFUSAL;
+use crate::db::tx::Tx;
 use crate::domain::{
     Appointment, AppointmentId, Branch, CUSTOMER_CHARS_MAX, CompanyId, DayKey, NewAppointment, Service,
     StaffId, Status, Touched, starts_within,
@@ -16,91 +14,120 @@ use crate::domain::{
 use crate::error::ServiceError;
 use crate::time::Minute;
 
-/// Says, in the caller's transaction, what is to be invalidated and why.
-pub(crate) type Outbox<'a> = &'a dyn Fn(&Transaction<'_>, &Touched, &'static str) -> Result<(), ServiceError>;
+/// Whom a change tells, in its own transaction, what it touches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outbox {
+    pub(crate) namespace: &'static str,
+    pub(crate) targets: fn(&Touched) -> Vec<Target>,
+}
+
+/// A change that someone asks for.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    Book(NewAppointment),
+    /// To another time, and to `staff` if given.
+    Move {
+        id: AppointmentId,
+        staff: Option<StaffId>,
+        starts: Minute,
+    },
+    /// Gives the time back.
+    Cancel(AppointmentId),
+}
 
 /// A committed change: the appointment as it is now, and the versions it raised.
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
     pub(crate) appointment: Appointment,
-    /// The hours it touched, counted from 1970.
-    pub(crate) hours: BTreeSet<i64>,
+    pub(crate) touched: Touched,
     pub(crate) days: Vec<(DayKey, i64)>,
     pub(crate) company_version: i64,
     /// Where its record is in the journal, or a little further; known once the cache has applied it.
     pub(crate) record: Option<u64>,
+    /// Whoever presents it to any node sees the change there; there is one if the cache could ask its journal.
+    pub(crate) token: Option<Token>,
 }
 
-/// Books.
+/// Carries a change out.
 ///
 /// # Errors
-/// `Taken` when the database refuses, `Invalid` or `NotFound` when the request does not fit the book.
-pub(crate) fn book(
-    tx: &Transaction<'_>,
-    new: &NewAppointment,
-    outbox: Outbox<'_>,
+/// `Taken` when the database refuses, `Invalid` or `NotFound` when the request does not fit the book, `Cancelled` when
+/// there is nothing left to move or to cancel.
+pub(crate) async fn carry_out(
+    tx: &impl Tx,
+    change: &Change,
+    outbox: Option<Outbox>,
 ) -> Result<Written, ServiceError> {
-    check_customer(&new.customer)?;
-    let branch = read::branch(tx, new.company, new.branch)?;
-    let service = read::service(tx, new.company, new.service)?;
-    let ends = check_start(tx, &branch, service.duration_minutes, new.starts)?;
-    let staff = choose_staff(tx, &branch, new.staff, new.starts, ends)?;
-    insert(tx, new, &service, staff, ends).map_err(|error| refusal(error, staff, new.starts))?;
-    let id = tx.last_insert_rowid();
-    let mut touched = Touched::new(new.company, new.branch);
-    touched.add(new.starts, ends, longest_service(tx, new.company)?);
-    finish(tx, id, &touched, "booked", outbox)
+    let (id, touched, cause) = match change {
+        Change::Book(new) => book(tx, new).await?,
+        Change::Move { id, staff, starts } => reschedule(tx, *id, *staff, *starts).await?,
+        Change::Cancel(id) => cancel(tx, *id).await?,
+    };
+    let mut days = Vec::new();
+    for day in touched.days() {
+        days.push((day, raise_day(tx, day).await?));
+    }
+    let raise = "UPDATE company SET version = version + 1 WHERE id = $1 RETURNING version";
+    let company_version = tx.number(raise, &[touched.company.into()]).await?;
+    if let Some(Outbox { namespace, targets }) = outbox {
+        tx.invalidate(namespace, targets(&touched), cause).await?;
+    }
+    let appointment = read::appointment(tx, id).await?;
+    Ok(Written { appointment, touched, days, company_version, record: None, token: None })
 }
 
-/// Moves an appointment to another time, and to `staff` if given.
-///
-/// # Errors
-/// As [`book`]; `Cancelled` when there is nothing left to move.
-pub(crate) fn reschedule(
-    tx: &Transaction<'_>,
+/// The appointment, what changing it touches, and why it was changed.
+type Changed = (AppointmentId, Touched, &'static str);
+
+async fn book(tx: &impl Tx, new: &NewAppointment) -> Result<Changed, ServiceError> {
+    check_customer(&new.customer)?;
+    let (branch, service, longest) = tokio::try_join!(
+        read::branch(tx, new.company, new.branch),
+        read::service(tx, new.company, new.service),
+        longest_service(tx, new.company),
+    )?;
+    let ends = check_start(tx, &branch, service.duration_minutes, new.starts).await?;
+    let staff = choose_staff(tx, &branch, new.staff, new.starts, ends).await?;
+    let inserted = insert(tx, new, &service, staff, ends).await;
+    let id = inserted.map_err(|error| refusal(error, staff, new.starts))?;
+    let mut touched = Touched::new(new.company, new.branch);
+    touched.add(new.starts, ends, longest);
+    Ok((id, touched, "booked"))
+}
+
+async fn reschedule(
+    tx: &impl Tx,
     id: AppointmentId,
     staff: Option<StaffId>,
     starts: Minute,
-    outbox: Outbox<'_>,
-) -> Result<Written, ServiceError> {
-    let old = still_booked(tx, id)?;
-    let branch = read::branch(tx, old.company, old.branch)?;
+) -> Result<Changed, ServiceError> {
+    let old = still_booked(tx, id).await?;
+    let branch = read::branch(tx, old.company, old.branch).await?;
     let duration = old.ends.0 - old.starts.0;
-    let ends = check_start(tx, &branch, duration, starts)?;
-    let staff = match staff {
-        Some(wanted) => choose_staff(tx, &branch, Some(wanted), starts, ends)?,
-        None => old.staff,
-    };
-    tx.prepare_cached(
-        "UPDATE appointment SET staff_id = ?2, starts = ?3, ends = ?4, changes = changes + 1 WHERE id = ?1",
-    )?
-    .execute((id, staff, starts.0, ends.0))
-    .map_err(|error| refusal(error, staff, starts))?;
-    let longest = longest_service(tx, old.company)?;
+    let ends = check_start(tx, &branch, duration, starts).await?;
+    let staff = choose_staff(tx, &branch, Some(staff.unwrap_or(old.staff)), starts, ends).await?;
+    let sql =
+        "UPDATE appointment SET staff_id = $1, starts = $2, ends = $3, changes = changes + 1 WHERE id = $4";
+    let moved = tx.execute_all(sql, &[[staff.into(), starts.0.into(), ends.0.into(), id.into()]]).await;
+    moved.map_err(|error| refusal(error, staff, starts))?;
+    let longest = longest_service(tx, old.company).await?;
     let mut touched = Touched::new(old.company, old.branch);
     touched.add(old.starts, old.ends, longest);
     touched.add(starts, ends, longest);
-    finish(tx, id, &touched, "rescheduled", outbox)
+    Ok((id, touched, "rescheduled"))
 }
 
-/// Gives the time back.
-///
-/// # Errors
-/// `NotFound`, or `Cancelled` when it was cancelled before.
-pub(crate) fn cancel(
-    tx: &Transaction<'_>,
-    id: AppointmentId,
-    outbox: Outbox<'_>,
-) -> Result<Written, ServiceError> {
-    let old = still_booked(tx, id)?;
-    tx.prepare_cached("UPDATE appointment SET status = 'cancelled' WHERE id = ?1")?.execute([id])?;
+async fn cancel(tx: &impl Tx, id: AppointmentId) -> Result<Changed, ServiceError> {
+    let old = still_booked(tx, id).await?;
+    tx.execute_all("UPDATE appointment SET status = 'cancelled' WHERE id = $1", &[[id.into()]]).await?;
     let mut touched = Touched::new(old.company, old.branch);
-    touched.add(old.starts, old.ends, longest_service(tx, old.company)?);
-    finish(tx, id, &touched, "cancelled", outbox)
+    touched.add(old.starts, old.ends, longest_service(tx, old.company).await?);
+    Ok((id, touched, "cancelled"))
 }
 
-fn still_booked(tx: &Transaction<'_>, id: AppointmentId) -> Result<Appointment, ServiceError> {
-    let appointment = read::appointment(tx, id)?;
+async fn still_booked(tx: &impl Tx, id: AppointmentId) -> Result<Appointment, ServiceError> {
+    tx.lock("SELECT 1 FROM appointment WHERE id = $1 FOR UPDATE", id).await?;
+    let appointment = read::appointment(tx, id).await?;
     match appointment.status {
         Status::Booked => Ok(appointment),
         Status::Cancelled => Err(ServiceError::Cancelled(id)),
@@ -121,13 +148,13 @@ fn check_customer(customer: &str) -> Result<(), ServiceError> {
 }
 
 /// The end, if the start fits the opening hours and the branch's steps.
-fn check_start(
-    tx: &Transaction<'_>,
+async fn check_start(
+    tx: &impl Tx,
     branch: &Branch,
     duration: i64,
     starts: Minute,
 ) -> Result<Minute, ServiceError> {
-    let hours = read::opening_hours(tx, branch.id)?;
+    let hours = read::opening_hours(tx, branch.id).await?;
     let possible = starts_within(&hours, starts.day(), branch.step_minutes, duration, None);
     if possible.binary_search(&starts).is_ok() {
         return Ok(starts.plus(duration));
@@ -141,104 +168,85 @@ fn check_start(
     Err(ServiceError::invalid("starts", format!("\"{starts}\""), expected))
 }
 
-/// The person asked for, or the first who is free then.
-fn choose_staff(
-    tx: &Transaction<'_>,
+/// The person asked for, or the first who is free then. Others who want the same person wait for this transaction: the
+/// database would refuse one of them in any case, but two who wait for each other would be told so late.
+async fn choose_staff(
+    tx: &impl Tx,
     branch: &Branch,
     wanted: Option<StaffId>,
     starts: Minute,
     ends: Minute,
 ) -> Result<StaffId, ServiceError> {
-    if let Some(id) = wanted {
-        let works_here = tx
-            .prepare_cached("SELECT 1 FROM staff WHERE id = ?1 AND branch_id = ?2")?
-            .exists((id, branch.id))?;
-        return if works_here {
-            Ok(id)
-        } else {
-            Err(ServiceError::NotFound { what: "staff member at this branch", id })
-        };
-    }
-    let mut statement = tx.prepare_cached(
-        "SELECT id FROM staff WHERE branch_id = ?1 AND NOT EXISTS ( \
-             SELECT 1 FROM appointment AS other WHERE other.staff_id = staff.id AND other.status = 'booked' \
-             AND other.starts > ?2 - 1440 AND other.starts < ?3 AND other.ends > ?2) \
-         ORDER BY id LIMIT 1",
-    )?;
-    let free = statement.query_row((branch.id, starts.0, ends.0), |row| row.get(0)).optional()?;
-    free.ok_or(ServiceError::Taken { staff: None, starts })
+    let staff = match wanted {
+        Some(id) => {
+            let works_here = "SELECT 1 FROM staff WHERE id = $1 AND branch_id = $2";
+            if !tx.finds(works_here, &[id.into(), branch.id.into()]).await? {
+                return Err(ServiceError::NotFound { what: "staff member at this branch", id });
+            }
+            id
+        }
+        None => {
+            let sql = "SELECT id FROM staff WHERE branch_id = $1 AND NOT EXISTS ( \
+                           SELECT 1 FROM appointment AS other \
+                           WHERE other.staff_id = staff.id AND other.status = 'booked' \
+                             AND other.starts > $2 - 1440 AND other.starts < $3 AND other.ends > $2) \
+                       ORDER BY id LIMIT 1";
+            let asked = [branch.id.into(), starts.0.into(), ends.0.into()];
+            let free = tx.row(sql, &asked, |row| row.get(0)).await?;
+            free.ok_or(ServiceError::Taken { staff: None, starts })?
+        }
+    };
+    tx.lock("SELECT 1 FROM staff WHERE id = $1 FOR UPDATE", staff).await?;
+    Ok(staff)
 }
 
-fn insert(
-    tx: &Transaction<'_>,
+async fn insert(
+    tx: &impl Tx,
     new: &NewAppointment,
     service: &Service,
     staff: StaffId,
     ends: Minute,
-) -> rusqlite::Result<usize> {
-    tx.prepare_cached(
+) -> Result<AppointmentId, ServiceError> {
+    tx.number(
         "INSERT INTO appointment \
              (company_id, branch_id, service_id, staff_id, customer, starts, ends, status, booked_at, price_cents) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'booked', ?8, ?9)",
-    )?
-    .execute((
-        new.company,
-        new.branch,
-        service.id,
-        staff,
-        new.customer.as_str(),
-        new.starts.0,
-        ends.0,
-        new.booked_at.0,
-        service.price_cents,
-    ))
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'booked', $8, $9) RETURNING id",
+        &[
+            new.company.into(),
+            new.branch.into(),
+            service.id.into(),
+            staff.into(),
+            new.customer.as_str().into(),
+            new.starts.0.into(),
+            ends.0.into(),
+            new.booked_at.0.into(),
+            service.price_cents.into(),
+        ],
+    )
+    .await
 }
 
-/// Turns the triggers' abort, or the unique index's, into `Taken`; other failures stay what they are.
-fn refusal(error: rusqlite::Error, staff: StaffId, starts: Minute) -> ServiceError {
+/// Turns what the book's constraint said into `Taken`; other failures stay what they are.
+fn refusal(error: ServiceError, staff: StaffId, starts: Minute) -> ServiceError {
     match &error {
-        rusqlite::Error::SqliteFailure(code, Some(text))
-            if code.code == ErrorCode::ConstraintViolation
-                && (text == REFUSAL || text.starts_with("UNIQUE constraint failed: appointment.")) =>
-        {
+        ServiceError::Database(fault) if fault.is_refusal() => {
             ServiceError::Taken { staff: Some(staff), starts }
         }
-        _ => error.into(),
+        _ => error,
     }
 }
 
-fn longest_service(tx: &Transaction<'_>, company: CompanyId) -> rusqlite::Result<i64> {
-    tx.prepare_cached("SELECT coalesce(max(duration_minutes), 0) FROM service WHERE company_id = ?1")?
-        .query_row([company], |row| row.get(0))
+async fn longest_service(tx: &impl Tx, company: CompanyId) -> Result<i64, ServiceError> {
+    let sql = "SELECT coalesce(max(duration_minutes), 0) FROM service WHERE company_id = $1";
+    tx.number(sql, &[company.into()]).await
 }
 
-/// Raises the versions, calls the outbox, and reads the appointment back.
-fn finish(
-    tx: &Transaction<'_>,
-    id: AppointmentId,
-    touched: &Touched,
-    cause: &'static str,
-    outbox: Outbox<'_>,
-) -> Result<Written, ServiceError> {
-    let mut days = Vec::new();
-    for day in touched.days() {
-        days.push((day, raise_day(tx, day)?));
-    }
-    let company_version = raise_company(tx, touched.company)?;
-    outbox(tx, touched, cause)?;
-    let hours = touched.hours.clone();
-    Ok(Written { appointment: read::appointment(tx, id)?, hours, days, company_version, record: None })
-}
-
-fn raise_day(tx: &Transaction<'_>, key: DayKey) -> rusqlite::Result<i64> {
-    tx.prepare_cached(
-        "INSERT INTO day_version (company_id, branch_id, day, version) VALUES (?1, ?2, ?3, 1) \
-         ON CONFLICT DO UPDATE SET version = version + 1 RETURNING version",
-    )?
-    .query_row((key.company, key.branch, key.day.0), |row| row.get(0))
-}
-
-fn raise_company(tx: &Transaction<'_>, company: CompanyId) -> rusqlite::Result<i64> {
-    tx.prepare_cached("UPDATE company SET version = version + 1 WHERE id = ?1 RETURNING version")?
-        .query_row([company], |row| row.get(0))
+async fn raise_day(tx: &impl Tx, key: DayKey) -> Result<i64, ServiceError> {
+    tx.number(
+        "INSERT INTO day_version (company_id, branch_id, day, version) VALUES ($1, $2, $3, 1) \
+         ON CONFLICT (company_id, branch_id, day) DO UPDATE SET version = day_version.version + 1 \
+         RETURNING version",
+        &[key.company.into(), key.branch.into(), i64::from(key.day.0).into()],
+    )
+    .await
 }

@@ -64,7 +64,10 @@ impl From<ServiceError> for ApiError {
             ServiceError::Taken { .. } => ApiError::plain(StatusCode::CONFLICT, "taken", message),
             ServiceError::Cancelled(_) => ApiError::plain(StatusCode::CONFLICT, "cancelled", message),
             ServiceError::Closing => ApiError::plain(StatusCode::SERVICE_UNAVAILABLE, "closing", message),
-            ServiceError::Cache(_) | ServiceError::Database(_) | ServiceError::Open { .. } => {
+            ServiceError::Cache(_)
+            | ServiceError::CacheOutage(_)
+            | ServiceError::Database(_)
+            | ServiceError::Open { .. } => {
                 console::message(&message);
                 let message = "the service failed; the reason is in its log";
                 ApiError::plain(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)

@@ -20,7 +20,7 @@ use axum::routing::{get, post};
 use crate::args::ServeArgs;
 use crate::cached::SecondTier;
 use crate::console;
-use crate::db::Durability;
+use crate::db::{Durability, Place};
 use crate::error::ServiceError;
 use crate::history::generate;
 use crate::service::{BookingService, ServiceConfig};
@@ -69,12 +69,14 @@ pub(crate) fn router(service: Arc<BookingService>) -> Router {
 /// # Errors
 /// When the database cannot be used or the port is taken.
 pub(crate) async fn serve(args: ServeArgs) -> Result<(), ServeError> {
-    let service = Arc::new(BookingService::open(config(&args)).await?);
+    let config = config(&args);
+    let place = config.database.clone();
+    let service = Arc::new(BookingService::open(config).await?);
     let seeded = service.seed_if_empty(Arc::new(generate::demo())).await?.is_some();
     let address = SocketAddr::new(args.address, args.port);
     let listen = |source| ServeError::Listen { address, source };
     let listener = tokio::net::TcpListener::bind(address).await.map_err(listen)?;
-    greet(listener.local_addr().map_err(listen)?, &service, seeded);
+    greet(listener.local_addr().map_err(listen)?, &place, seeded);
     let router = router(Arc::clone(&service));
     let served = axum::serve(listener, router).with_graceful_shutdown(asked_to_stop()).await;
     console::message("stopping");
@@ -84,19 +86,18 @@ pub(crate) async fn serve(args: ServeArgs) -> Result<(), ServeError> {
 
 fn config(args: &ServeArgs) -> ServiceConfig {
     ServiceConfig {
-        database: args.database.clone(),
+        database: Place::File(args.database.clone(), Durability::Full),
         second: SecondTier::File(args.database.with_extension("cache.db")),
         cache: args.cache,
-        durability: Durability::Full,
-        readers: READERS,
+        connections: READERS,
         node: 0,
         under_way: UnderWay::default(),
     }
 }
 
-fn greet(address: SocketAddr, service: &BookingService, seeded: bool) {
+fn greet(address: SocketAddr, place: &Place, seeded: bool) {
     let url = format!("http://{address}");
-    console::result(&format!("booking service on {url}, database {}", service.path().display()));
+    console::result(&format!("booking service on {url}, database {place}"));
     if seeded {
         console::result("the database was empty: two demo companies are in it now");
     }

@@ -6,6 +6,7 @@ pub(crate) mod latency;
 pub(crate) mod oracle;
 pub(crate) mod plan;
 pub(crate) mod propagation;
+pub(crate) mod session;
 pub(crate) mod tally;
 pub(crate) mod user;
 pub(crate) mod zipf;
@@ -23,7 +24,7 @@ use oracle::Oracle;
 use plan::Plan;
 use propagation::Propagation;
 use tally::{Live, Tally};
-use user::{Surroundings, User};
+use user::{NodeReads, Surroundings, User};
 
 /// Set once, by a signal or a failure: everyone finishes what they are at and stops.
 #[derive(Clone, Debug, Default)]
@@ -45,14 +46,15 @@ pub(crate) struct Pace {
     pub(crate) length: Duration,
     pub(crate) users: usize,
     pub(crate) seed: u64,
+    /// Servers may be away for a while.
+    pub(crate) bears_outages: bool,
 }
 
 /// What a run has measured.
 #[derive(Debug)]
 pub(crate) struct Measured {
     pub(crate) tally: Tally,
-    /// The same by node.
-    pub(crate) nodes: Vec<Tally>,
+    pub(crate) nodes: Vec<NodeReads>,
     /// From a write's acknowledgement to the last node's knowing of it; empty when nobody is told.
     pub(crate) propagation: Latencies,
     pub(crate) duration: Duration,
@@ -60,7 +62,7 @@ pub(crate) struct Measured {
     pub(crate) steps_left: usize,
 }
 
-/// Replays the plan against the nodes of the service, users in turn on each.
+/// Replays the plan against the nodes of the service, users going from one to another.
 ///
 /// # Errors
 /// The first failure of the service that a user cannot explain (a refused booking is not one).
@@ -71,30 +73,30 @@ pub(crate) async fn run(
     live: &Arc<Live>,
     stop: &Stop,
 ) -> Result<Measured, ServiceError> {
-    let oracle = Arc::new(Oracle::new());
     let began = Instant::now();
     let mut users = JoinSet::new();
     let (propagation, measurement) = Propagation::start(nodes).unzip();
-    for (number, (node, service)) in (0..pace.users).zip(nodes.iter().enumerate().cycle()) {
-        let surroundings = Surroundings {
-            service: Arc::clone(service),
-            oracle: Arc::clone(&oracle),
-            propagation: propagation.clone(),
-        };
-        let user = User::new(number, pace, began, surroundings, Arc::clone(plan))
-            .run(Arc::clone(live), stop.clone());
-        users.spawn(async move { user.await.map(|tally| (node, tally)) });
+    let surroundings = Surroundings {
+        nodes: nodes.into(),
+        oracle: Arc::new(Oracle::new()),
+        propagation,
+        bears_outages: pace.bears_outages,
+    };
+    for number in 0..pace.users {
+        let user = User::new(number, pace, began, surroundings.clone(), Arc::clone(plan));
+        users.spawn(user.run(Arc::clone(live), stop.clone()));
     }
-    drop(propagation);
+    drop(surroundings);
     let mut tally = Tally::new();
-    let mut by_node = vec![Tally::new(); nodes.len()];
+    let mut by_node = vec![NodeReads::default(); nodes.len()];
     let mut failure = None;
     while let Some(ended) = users.join_next().await {
         match ended {
-            Ok(Ok((node, own))) => {
+            Ok(Ok((own, own_by_node))) => {
                 tally.merge(&own);
-                if let Some(sum) = by_node.get_mut(node) {
-                    sum.merge(&own);
+                for (sum, own) in by_node.iter_mut().zip(own_by_node) {
+                    sum.reads += own.reads;
+                    sum.hits += own.hits;
                 }
             }
             Ok(Err(error)) => {

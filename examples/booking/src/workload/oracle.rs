@@ -18,11 +18,21 @@ const SHARDS: usize = 64;
 
 /// What versions are known of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Subject {
+pub(crate) enum Subject {
     Day(DayKey),
     /// An hour of a branch, counted from 1970. Its versions are those of its day, as far as they touched the hour.
     Hour(BranchId, i64),
     Company(CompanyId),
+}
+
+impl Subject {
+    /// What a read of availability is about: the day, or the hour of it that was asked for.
+    pub(crate) fn of(day: DayKey, hour: Option<u8>) -> Subject {
+        match hour {
+            None => Subject::Day(day),
+            Some(hour) => Subject::Hour(day.branch, day.day.at(i64::from(hour) * HOUR_MINUTES).hour()),
+        }
+    }
 }
 
 /// What the oracle says of a read.
@@ -45,6 +55,8 @@ pub(crate) struct Oracle {
 struct Known {
     /// Acknowledged versions, rising, each with the moment it became known, rising too.
     acknowledged: Vec<(i64, Instant)>,
+    /// Versions that reads of the strictest kind have shown, in the same form.
+    shown: Vec<(i64, Instant)>,
     /// Bookings that touch it and hold their time, in no order.
     taken: Vec<Taken>,
 }
@@ -71,7 +83,8 @@ impl Oracle {
         let appointment = &written.appointment;
         for &(day, version) in &written.days {
             self.learn(Subject::Day(day), written, version);
-            let hours = written.hours.iter().filter(|hour| Minute(*hour * HOUR_MINUTES).day() == day.day);
+            let hours =
+                written.touched.hours.iter().filter(|hour| Minute(*hour * HOUR_MINUTES).day() == day.day);
             for hour in hours {
                 self.learn(Subject::Hour(appointment.branch, *hour), written, version);
             }
@@ -95,12 +108,7 @@ impl Oracle {
         read: &Availability,
         began: Instant,
     ) -> Verdict {
-        let subject = match hour {
-            None => Subject::Day(read.day),
-            Some(hour) => {
-                Subject::Hour(read.day.branch, read.day.day.at(i64::from(hour) * HOUR_MINUTES).hour())
-            }
-        };
+        let subject = Subject::of(read.day, hour);
         let shard = self.shard(subject);
         let Some(known) = shard.get(&subject) else { return Verdict::default() };
         let stale_for = known.stale_for(read.version, began);
@@ -117,6 +125,19 @@ impl Oracle {
         Verdict { stale_for, offered_taken: false }
     }
 
+    /// Judges a linearizable read of a whole day that began at `began` and has just been answered: whether it is older than
+    /// a write acknowledged, or than what another such read was answered, before it began. Versions rise with each write,
+    /// so a history in which no read is that is linearizable.
+    pub(crate) fn breaks_order(&self, read: &Availability, began: Instant) -> bool {
+        let subject = Subject::Day(read.day);
+        let mut shard = self.shard(subject);
+        let known = shard.entry(subject).or_default();
+        let is_older = |versions: &[(i64, Instant)]| missed(versions, read.version, began).is_some();
+        let breaks = is_older(&known.acknowledged) || is_older(&known.shown);
+        note(&mut known.shown, read.version);
+        breaks
+    }
+
     fn shard(&self, subject: Subject) -> MutexGuard<'_, HashMap<Subject, Known>> {
         let mut hasher = DefaultHasher::new();
         subject.hash(&mut hasher);
@@ -130,17 +151,11 @@ impl Known {
     /// Notes a version; the clock is read under the lock, so moments rise with versions. A version that arrives after
     /// a newer one adds nothing: the newer one's acknowledgement covered it.
     fn acknowledge(&mut self, version: i64) -> Instant {
-        let now = Instant::now();
-        if self.acknowledged.last().is_none_or(|(newest, _)| version > *newest) {
-            self.acknowledged.push((version, now));
-        }
-        now
+        note(&mut self.acknowledged, version)
     }
 
     fn stale_for(&self, version: i64, began: Instant) -> Option<Duration> {
-        let newer = self.acknowledged.partition_point(|(known, _)| *known <= version);
-        let (_, since) = self.acknowledged.get(newer)?;
-        (*since < began).then(|| began.duration_since(*since))
+        missed(&self.acknowledged, version, began)
     }
 
     fn hold(&mut self, written: &Written, version: i64, now: Instant) {
@@ -170,10 +185,26 @@ impl Known {
     }
 }
 
+/// Adds a version, with this moment, to rising ones.
+fn note(versions: &mut Vec<(i64, Instant)>, version: i64) -> Instant {
+    let now = Instant::now();
+    if versions.last().is_none_or(|(newest, _)| version > *newest) {
+        versions.push((version, now));
+    }
+    now
+}
+
+/// For how long, at `began`, there had been a newer version.
+fn missed(versions: &[(i64, Instant)], version: i64, began: Instant) -> Option<Duration> {
+    let newer = versions.partition_point(|(known, _)| *known <= version);
+    let (_, since) = versions.get(newer)?;
+    (*since < began).then(|| began.duration_since(*since))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Appointment;
+    use crate::domain::{Appointment, Touched};
     use crate::time::Day;
 
     const DAY: DayKey = DayKey { company: 1, branch: 2, day: Day(20_000) };
@@ -192,7 +223,14 @@ mod tests {
             changes: 0,
         };
         let hours = [DAY.day.at(starts).hour()].into();
-        Written { appointment, hours, days: vec![(DAY, version)], company_version: version, record: None }
+        Written {
+            appointment,
+            touched: Touched { company: 1, branch: 2, hours },
+            days: vec![(DAY, version)],
+            company_version: version,
+            record: None,
+            token: None,
+        }
     }
 
     fn shown(version: i64, starts: &[i64]) -> Availability {
@@ -240,6 +278,20 @@ mod tests {
         assert_eq!(oracle.judge_availability(None, &shown(2, &[630]), began), Verdict::default());
         assert_eq!(oracle.judge_statistics(1, 1, began), Verdict::default());
         assert_eq!(oracle.judge_statistics(9, 0, began), Verdict::default());
+    }
+
+    #[test]
+    fn an_order_is_broken_by_a_write_and_by_a_read_that_came_before() {
+        let oracle = Oracle::new();
+        let before = Instant::now();
+        oracle.acknowledged(&written(1, 1, 600, Status::Booked));
+        let after = later(Duration::from_micros(1));
+        assert!(oracle.breaks_order(&shown(0, &[]), after), "1 was acknowledged");
+        assert!(!oracle.breaks_order(&shown(0, &[]), before), "not yet when this began");
+        assert!(!oracle.breaks_order(&shown(3, &[]), after), "3 may be under way");
+        let after = later(Duration::from_micros(1));
+        assert!(oracle.breaks_order(&shown(2, &[]), after), "3 was shown before");
+        assert!(!oracle.breaks_order(&shown(2, &[]), before), "not yet when this began");
     }
 
     #[test]

@@ -23,6 +23,14 @@ pub(crate) struct Tally {
     pub(crate) late: u64,
     pub(crate) staleness_max: Duration,
     pub(crate) offered_taken: u64,
+    /// Reads of something that the user's token stood for, and those that showed less than it stood for.
+    pub(crate) session_reads: u64,
+    pub(crate) session_violations: u64,
+    /// Reads that asked for the newest there is, and those that were older than what came before them.
+    pub(crate) linearizable_reads: u64,
+    pub(crate) linearizability_violations: u64,
+    /// Requests that failed because a server was away.
+    pub(crate) failed: u64,
     /// Steps of the history done.
     pub(crate) steps: usize,
     /// Bookings of the history that someone set out to make.
@@ -45,6 +53,11 @@ impl Tally {
             late: 0,
             staleness_max: Duration::ZERO,
             offered_taken: 0,
+            session_reads: 0,
+            session_violations: 0,
+            linearizable_reads: 0,
+            linearizability_violations: 0,
+            failed: 0,
             steps: 0,
             bookings: 0,
             booked: 0,
@@ -75,6 +88,14 @@ impl Tally {
         self.offered_taken += u64::from(verdict.offered_taken);
     }
 
+    /// Counts what a session said of a read.
+    pub(crate) fn in_session(&mut self, is_violated: Option<bool>) {
+        if let Some(is_violated) = is_violated {
+            self.session_reads += 1;
+            self.session_violations += u64::from(is_violated);
+        }
+    }
+
     /// Adds another user's counts.
     pub(crate) fn merge(&mut self, other: &Tally) {
         self.reads += other.reads;
@@ -84,6 +105,11 @@ impl Tally {
         self.late += other.late;
         self.staleness_max = self.staleness_max.max(other.staleness_max);
         self.offered_taken += other.offered_taken;
+        self.session_reads += other.session_reads;
+        self.session_violations += other.session_violations;
+        self.linearizable_reads += other.linearizable_reads;
+        self.linearizability_violations += other.linearizability_violations;
+        self.failed += other.failed;
         self.steps += other.steps;
         self.bookings += other.bookings;
         self.booked += other.booked;

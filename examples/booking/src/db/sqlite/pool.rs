@@ -1,6 +1,6 @@
 //! A fixed set of read-only connections, lent to blocking tasks one at a time.
 //!
-//! Only `db` and the service call it. It never writes; a panic in a reader loses no connection.
+//! Only `db` calls it. It never writes; a panic in a reader loses no connection.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, Transaction};
 use tokio::sync::Semaphore;
 
-use crate::db::schema;
+use crate::db::sqlite::schema;
 use crate::error::ServiceError;
 
 /// The pool; clones share it.

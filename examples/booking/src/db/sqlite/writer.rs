@@ -1,6 +1,6 @@
 //! The one writing connection, on a thread of its own.
 //!
-//! The service and seeding hand it jobs; each job is one transaction. It never batches two jobs into one commit:
+//! `db` hands it jobs; each job is one transaction. It never batches two jobs into one commit:
 //! an acknowledged booking is a committed one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -16,7 +16,7 @@ use crate::error::ServiceError;
 
 /// Marks the file as ours ("bkng").
 const APPLICATION_ID: i64 = 0x626b_6e67;
-/// The text the triggers raise; `write` tells a refusal from other failures by it.
+/// The text the triggers raise; `fault` tells a refusal from other failures by it.
 pub(crate) const REFUSAL: &str = "time already taken";
 /// How long a connection waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

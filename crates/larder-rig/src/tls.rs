@@ -68,13 +68,18 @@ impl Certificates {
         self.directory.join("authority.pem")
     }
 
-    /// The server's settings. It asks no client for a certificate.
+    /// The server's, and its key.
+    pub(crate) fn server(&self) -> (PathBuf, PathBuf) {
+        (self.directory.join("server.pem"), self.directory.join("server.key"))
+    }
+
+    /// A Redis server's settings. It asks no client for a certificate.
     pub(crate) fn settings(&self) -> [(&'static str, String); 4] {
-        let file = |name: &str| self.directory.join(name).display().to_string();
+        let (certificate, key) = self.server();
         [
-            ("tls-cert-file", file("server.pem")),
-            ("tls-key-file", file("server.key")),
-            ("tls-ca-cert-file", file("authority.pem")),
+            ("tls-cert-file", certificate.display().to_string()),
+            ("tls-key-file", key.display().to_string()),
+            ("tls-ca-cert-file", self.authority().display().to_string()),
             ("tls-auth-clients", "no".into()),
         ]
     }

@@ -25,7 +25,7 @@ const LAYERS: &[Layer] = &[
     Layer { module: "store", may: &["postgres", "redis", "sqlite"], clients: true },
     Layer { module: "journal", may: &["backoff", "postgres", "redis", "sqlite"], clients: true },
     // The writing half of the journals in SQL, for the application's own transactions.
-    Layer { module: "outbox", may: &["journal", "sqlite"], clients: true },
+    Layer { module: "outbox", may: &["journal", "postgres", "sqlite"], clients: true },
     // Triggers for whoever writes without knowing Larder.
     Layer { module: "capture", may: &["postgres"], clients: true },
     Layer { module: "backplane", may: &["redis"], clients: true },

@@ -9,12 +9,12 @@ use std::{
     fs,
     io::{Read as _, Write as _, stderr},
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Once,
     time::Duration,
 };
 
-use crate::{Error, Process, child::Life, ground::Ground, patience::until};
+use crate::{Error, Process, child::Life, ground::Ground, patience::until, tls::Certificates};
 use template::{as_user, copy, missing, own, programs, template};
 
 /// How long a server may take to answer, recovery included.
@@ -87,6 +87,23 @@ impl Postgres {
         let place = format!("host={host} port={port} user=larder application_name={name}");
         let own = [("primary_conninfo", place.as_str()), ("wal_retrieve_retry_interval", "100ms")];
         Self::run(&[own.as_slice(), settings].concat(), true)
+    }
+
+    /// An empty server that offers TLS, and the certificate, in PEM, of who signed its own, which is for `localhost`.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`]; and when its build has no TLS.
+    pub fn start_tls() -> Result<(Self, PathBuf), Error> {
+        let mut server = Self::start()?;
+        server.kill();
+        let certificates = Certificates::make(server.ground.directory())?;
+        let (certificate, key) = certificates.server();
+        own(&key)?;
+        let text = |path: &Path| path.display().to_string();
+        let tls = [("ssl", "on".into()), ("ssl_cert_file", text(&certificate)), ("ssl_key_file", text(&key))];
+        server.settings.extend(tls.map(|(name, value)| (name.to_owned(), value)));
+        server.restart()?;
+        Ok((server, certificates.authority()))
     }
 
     fn run(settings: &[(&str, &str)], as_standby: bool) -> Result<Self, Error> {

@@ -1,7 +1,7 @@
 //! The schema: plain SQL files, in order, each of which may be applied again. Applying them is a right of its own, which no
 //! node needs.
 
-use super::{PostgresError, line};
+use super::{PostgresError, settings::Settings};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 const FILES: [&str; 8] = [
@@ -46,7 +46,7 @@ fn other(found: i32) -> PostgresError {
 /// # Errors
 /// When the database cannot be reached, refuses, or was migrated by a newer Larder.
 pub async fn migrate(url: &str) -> Result<(), PostgresError> {
-    let (mut client, connection) = line::connect(&line::settings(url)?).await?;
+    let (mut client, connection) = Settings::parse(url)?.connect().await?;
     let connection = tokio::spawn(connection);
     let transaction = client.transaction().await?;
     transaction.batch_execute(LOCK).await?;
@@ -78,7 +78,7 @@ pub async fn migrate(url: &str) -> Result<(), PostgresError> {
 /// Runs statements in one transaction that waits for migrations, on a schema that this program knows. What they returned, one
 /// row after the other.
 pub(crate) async fn in_transaction(url: &str, sql: &str) -> Result<Vec<SimpleQueryRow>, PostgresError> {
-    let (mut client, connection) = line::connect(&line::settings(url)?).await?;
+    let (mut client, connection) = Settings::parse(url)?.connect().await?;
     let connection = tokio::spawn(connection);
     check(&client).await?;
     let transaction = client.transaction().await?;

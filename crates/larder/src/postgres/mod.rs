@@ -5,8 +5,10 @@
 mod error;
 mod line;
 mod migrate;
+mod settings;
 
 pub use error::PostgresError;
-pub(crate) use line::{DEADLINE, Line, Parameter, connect, settings};
+pub(crate) use line::{Line, Parameter};
 pub(crate) use migrate::in_transaction;
 pub use migrate::migrate;
+pub(crate) use settings::{DEADLINE, Settings};

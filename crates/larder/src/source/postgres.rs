@@ -5,7 +5,7 @@
 
 use crate::Load;
 use crate::error::LoadError;
-use crate::postgres::{Line, PostgresError, settings};
+use crate::postgres::{Line, PostgresError, Settings};
 use crate::region::Loaded;
 use larder_core::{Link, Segment};
 use std::error::Error as StdError;
@@ -39,7 +39,7 @@ struct Lines {
 }
 
 impl PostgresOrigin {
-    /// The database that a URL names, `postgres://user@host:port/database`; without TLS. Connects when it is first asked. It
+    /// The database that a URL names, `postgres://user@host:port/database`. Connects when it is first asked. It
     /// needs none of Larder's schema, and the role no right but to read.
     ///
     /// # Errors
@@ -53,9 +53,9 @@ impl PostgresOrigin {
     /// # Errors
     /// As [`PostgresOrigin::open`].
     pub fn with_connections(url: &str, connections: usize) -> Result<Self, PostgresError> {
-        let config = Arc::new(settings(url)?);
+        let settings = Arc::new(Settings::parse(url)?);
         let connections = connections.max(1);
-        let all = (0..connections).map(|_| Mutex::new(Line::of_application(Arc::clone(&config)))).collect();
+        let all = (0..connections).map(|_| Mutex::new(Line::of_application(Arc::clone(&settings)))).collect();
         let lines = Arc::new(Lines { free: Semaphore::new(connections), all });
         Ok(PostgresOrigin { lines, deadline: Duration::from_secs(2), lags: false })
     }

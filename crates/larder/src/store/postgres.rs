@@ -5,7 +5,7 @@
 //! verifies. Knows nothing of validity, and drops what has expired a few rows at a time, with each write.
 
 use super::room::Room;
-use crate::postgres::{Line, Parameter, settings};
+use crate::postgres::{Line, Parameter, Settings};
 use larder_core::port::{BoxFuture, Store, StoreError, Stored};
 use std::collections::HashMap;
 use std::fmt;
@@ -55,16 +55,17 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// The store in the database that a URL names, `postgres://user@host:port/database`; without TLS. Connects when it is
+    /// The store in the database that a URL names, `postgres://user@host:port/database`. Connects when it is
     /// first asked. A server that is down is no error: until it is there the store has nothing.
     ///
     /// # Errors
     /// When the URL cannot be used.
     pub fn open(url: &str) -> Result<Self, StoreError> {
-        let config = Arc::new(settings(url).map_err(|error| StoreError::refused(error.to_string()))?);
+        let settings = Settings::parse(url).map_err(|error| StoreError::refused(error.to_string()))?;
+        let settings = Arc::new(settings);
         Ok(PostgresStore {
-            reading: Arc::new(Line::new(Arc::clone(&config))),
-            writing: Arc::new(Line::new(config)),
+            reading: Arc::new(Line::new(Arc::clone(&settings))),
+            writing: Arc::new(Line::new(settings)),
             deadline: DEADLINE_DEFAULT,
             room: Room::new(),
             closed: Arc::default(),

@@ -4,7 +4,7 @@ use super::codec::{self, Outcome};
 use super::fault::{unread, unwritten};
 use super::listen::Listener;
 use crate::journal::limits::{self, INTENTS_MAX, RECORD_BYTES_MAX, RECORDS_MAX_DEFAULT};
-use crate::postgres::{DEADLINE, Line, Parameter, settings};
+use crate::postgres::{DEADLINE, Line, Parameter, Settings};
 use larder_core::port::{Appended, BoxFuture, Hint, History, Journal, JournalError, Page};
 use larder_core::{Act, Attendance, Cause, Epoch, Link, NodeId, Target};
 use std::collections::HashMap;
@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_postgres::Config;
 use tokio_postgres::types::Type;
 
 /// How long a question may take whose answer, or itself, is large.
@@ -79,7 +78,7 @@ pub struct PostgresJournal {
 }
 
 struct Shared {
-    config: Arc<Config>,
+    settings: Arc<Settings>,
     options: PostgresJournalOptions,
     /// Apart, so that no lease waits behind a commit.
     reading: Line,
@@ -91,7 +90,7 @@ struct Shared {
 }
 
 impl PostgresJournal {
-    /// The journal in the database that a URL names, `postgres://user@host:port/database`; without TLS. Connects when it is
+    /// The journal in the database that a URL names, `postgres://user@host:port/database`. Connects when it is
     /// first asked. A server that is down is no error: it is tried for as long as it takes.
     ///
     /// # Errors
@@ -105,15 +104,15 @@ impl PostgresJournal {
     /// # Errors
     /// As [`PostgresJournal::open`].
     pub fn open_with(url: &str, options: PostgresJournalOptions) -> Result<Self, JournalError> {
-        let config = Arc::new(settings(url).map_err(unread)?);
-        let line = || Line::new(Arc::clone(&config));
+        let settings = Arc::new(Settings::parse(url).map_err(unread)?);
+        let line = || Line::new(Arc::clone(&settings));
         let shared = Shared {
             reading: line(),
             writing: line(),
             listener: OnceLock::new(),
             seen: Mutex::default(),
             options,
-            config,
+            settings,
         };
         Ok(Self::of(Arc::new(shared), false))
     }
@@ -130,7 +129,7 @@ impl PostgresJournal {
     }
 
     fn ear(&self, namespace: &str) -> Arc<Notify> {
-        let listener = self.shared.listener.get_or_init(|| Listener::new(Arc::clone(&self.shared.config)));
+        let listener = self.shared.listener.get_or_init(|| Listener::new(Arc::clone(&self.shared.settings)));
         let mut ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(ears.entry(namespace.into()).or_insert_with(|| listener.ear(namespace)))
     }

@@ -4,7 +4,7 @@
 //! when their leases are due.
 
 use crate::backoff::Backoff;
-use crate::postgres::{PostgresError, connect};
+use crate::postgres::{PostgresError, Settings};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_postgres::{AsyncMessage, Config};
+use tokio_postgres::AsyncMessage;
 use tokio_util::task::AbortOnDropHandle;
 
 /// A connection that lasted so long was sound.
@@ -45,9 +45,9 @@ impl Ears {
 }
 
 impl Listener {
-    pub(super) fn new(config: Arc<Config>) -> Self {
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
         let ears = Arc::<Ears>::default();
-        let task = attend(Arc::clone(&ears), config);
+        let task = attend(Arc::clone(&ears), settings);
         Listener { ears, _task: AbortOnDropHandle::new(tokio::spawn(task)) }
     }
 
@@ -75,11 +75,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The life of a subscription, without an end.
-async fn attend(ears: Arc<Ears>, config: Arc<Config>) {
+async fn attend(ears: Arc<Ears>, settings: Arc<Settings>) {
     let mut backoff = Backoff::default();
     loop {
         let began = Instant::now();
-        if let Err(error) = listen(&ears, &config).await {
+        if let Err(error) = listen(&ears, &settings).await {
             tracing::debug!(%error, "listening to Postgres ended; it begins again");
         }
         ears.is_listening.store(false, Ordering::Relaxed);
@@ -92,8 +92,8 @@ async fn attend(ears: Arc<Ears>, config: Arc<Config>) {
 }
 
 /// Listens for as long as the connection lasts.
-async fn listen(ears: &Ears, config: &Config) -> Result<(), PostgresError> {
-    let (client, mut connection) = connect(config).await?;
+async fn listen(ears: &Ears, settings: &Settings) -> Result<(), PostgresError> {
+    let (client, mut connection) = settings.connect().await?;
     let mut begin = std::pin::pin!(client.batch_execute("LISTEN larder"));
     let mut is_begun = false;
     loop {

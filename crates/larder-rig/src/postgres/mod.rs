@@ -15,7 +15,8 @@ use std::{
 };
 
 use crate::{Error, Process, child::Life, ground::Ground, patience::until, tls::Certificates};
-use template::{as_user, copy, missing, own, programs, template};
+pub(crate) use template::{as_user, own};
+use template::{copy, missing, programs, template};
 
 /// How long a server may take to answer, recovery included.
 const START: Duration = Duration::from_secs(30);

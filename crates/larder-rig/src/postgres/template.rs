@@ -45,7 +45,7 @@ fn is_root() -> bool {
 }
 
 /// What `setpriv` is told of the user.
-pub(super) fn as_user() -> Vec<String> {
+pub(crate) fn as_user() -> Vec<String> {
     if !is_root() {
         return Vec::new();
     }
@@ -53,7 +53,7 @@ pub(super) fn as_user() -> Vec<String> {
 }
 
 /// Gives a directory to who will run the server.
-pub(super) fn own(directory: &Path) -> Result<(), Error> {
+pub(crate) fn own(directory: &Path) -> Result<(), Error> {
     if !is_root() {
         return Ok(());
     }

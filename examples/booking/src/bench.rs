@@ -27,7 +27,7 @@ use servers::Servers;
 
 /// Bookings a second in a generated history.
 const BOOKINGS_PER_SECOND: u64 = 250;
-/// Connections of a node: a few more than this program is likely to have cores.
+/// Connections of a node that read: a few more than this program is likely to have cores.
 const CONNECTIONS: usize = 4;
 
 /// Why there is nothing to report.

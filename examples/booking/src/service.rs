@@ -27,7 +27,7 @@ pub(crate) struct ServiceConfig {
     /// Not used without a cache.
     pub(crate) second: SecondTier,
     pub(crate) cache: CacheMode,
-    /// Connections that read, at least one; on Postgres they write too.
+    /// Connections that read, at least one; on Postgres as many write.
     pub(crate) connections: usize,
     /// Which of the nodes that share what is under way.
     pub(crate) node: usize,
@@ -238,7 +238,8 @@ impl BookingService {
         async move {
             database.origin.add_load();
             let _load = under_way.begin(node, asked);
-            ask(database).await
+            // In a box, made when the cache polls it: a hit carries the loader along and drops it.
+            Box::pin(ask(database)).await
         }
     }
 }

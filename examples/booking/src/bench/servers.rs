@@ -128,7 +128,7 @@ impl Postgres {
             PostgresServer::Spawn => {
                 // Killed, it is to lose nothing and to live on in its history, as one in use.
                 let fsync = if is_broken { "on" } else { "off" };
-                let connections = nodes * (CONNECTIONS + CONNECTIONS_OF_JOURNAL) + CONNECTIONS_BESIDE;
+                let connections = nodes * (2 * CONNECTIONS + CONNECTIONS_OF_JOURNAL) + CONNECTIONS_BESIDE;
                 let settings = [("fsync", fsync), ("max_connections", &connections.to_string())];
                 let server =
                     larder_rig::Postgres::start_with(&settings).map_err(BenchError::SpawnPostgres)?;

@@ -114,7 +114,7 @@ macro_rules! ask {
             Book::Postgres(book) => {
                 // In a box: what waits between questions is large.
                 Box::pin(book.within_time(async {
-                    let mut client = book.client().await?;
+                    let mut client = book.reader().await?;
                     let snapshot = client.snapshot().await?;
                     let $tx = &snapshot;
                     let answer = $question.await;
@@ -134,7 +134,7 @@ macro_rules! change {
             Book::Postgres(book) => {
                 // In a box: what waits between questions is large.
                 Box::pin(book.within_time(async {
-                    let mut client = book.client().await?;
+                    let mut client = book.writer().await?;
                     let transaction = client.transaction().await?;
                     let $tx = &transaction;
                     let answer = $change.await;
@@ -147,8 +147,7 @@ macro_rules! change {
 }
 
 impl Database {
-    /// Opens it, creating and migrating what is needed, with this many connections that read (to Postgres: that do
-    /// anything).
+    /// Opens it, creating and migrating what is needed, with this many connections that read.
     ///
     /// # Errors
     /// `Open` when a file cannot be used; `Database` when Postgres cannot.

@@ -63,16 +63,17 @@ pub(crate) async fn carry_out(
         Change::Move { id, staff, starts } => reschedule(tx, *id, *staff, *starts).await?,
         Change::Cancel(id) => cancel(tx, *id).await?,
     };
+    if let Some(Outbox { namespace, targets }) = outbox {
+        tx.invalidate(namespace, targets(&touched), cause).await?;
+    }
+    let appointment = read::appointment(tx, id).await?;
+    // Last: until the commit, every other change of the company waits for these rows.
     let mut days = Vec::new();
     for day in touched.days() {
         days.push((day, raise_day(tx, day).await?));
     }
     let raise = "UPDATE company SET version = version + 1 WHERE id = $1 RETURNING version";
     let company_version = tx.number(raise, &[touched.company.into()]).await?;
-    if let Some(Outbox { namespace, targets }) = outbox {
-        tx.invalidate(namespace, targets(&touched), cause).await?;
-    }
-    let appointment = read::appointment(tx, id).await?;
     Ok(Written { appointment, touched, days, company_version, record: None, token: None })
 }
 

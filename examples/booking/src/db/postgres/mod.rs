@@ -29,25 +29,37 @@ const SCHEMA: &str = include_str!("schema_1.sql");
 pub(crate) struct Book {
     config: Config,
     idle: Mutex<Vec<Client>>,
-    permits: Semaphore,
+    /// Apart, so that no read waits behind changes that wait for each other.
+    reading: Semaphore,
+    writing: Semaphore,
     /// Until when nobody tries to connect.
     away: Mutex<Option<Instant>>,
 }
 
 impl Book {
-    /// The book in the database that a URL names, with at most this many connections (at least one); makes its tables when
-    /// they are not there.
+    /// The book in the database that a URL names, with at most this many connections that read, and as many that write (at
+    /// least one); makes its tables when they are not there.
     pub(crate) async fn open(url: &str, connections: usize) -> Result<Book, ServiceError> {
         let config = settings(url)?;
-        let permits = Semaphore::new(connections.max(1));
-        let book = Book { config, idle: Mutex::default(), permits, away: Mutex::default() };
-        book.within_time(async { book.client().await?.set_up(SCHEMA).await }).await?;
+        let permits = || Semaphore::new(connections.max(1));
+        let (reading, writing) = (permits(), permits());
+        let book = Book { config, idle: Mutex::default(), reading, writing, away: Mutex::default() };
+        book.within_time(async { book.writer().await?.set_up(SCHEMA).await }).await?;
         Ok(book)
     }
 
-    /// A connection of the caller's own, for one transaction.
-    pub(crate) async fn client(&self) -> Result<Lent<'_>, ServiceError> {
-        let permit = self.permits.acquire().await.map_err(|_| ServiceError::Closing)?;
+    /// A connection of the caller's own, for one snapshot.
+    pub(crate) async fn reader(&self) -> Result<Lent<'_>, ServiceError> {
+        self.client(&self.reading).await
+    }
+
+    /// A connection of the caller's own, for one change.
+    pub(crate) async fn writer(&self) -> Result<Lent<'_>, ServiceError> {
+        self.client(&self.writing).await
+    }
+
+    async fn client<'a>(&'a self, permits: &'a Semaphore) -> Result<Lent<'a>, ServiceError> {
+        let permit = permits.acquire().await.map_err(|_| ServiceError::Closing)?;
         let idle = loop {
             match self.idle().pop() {
                 // The server has ended it meanwhile.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::cached::{CacheMode, Source};
 use crate::domain::{AvailabilityQuery, Slot};
-use crate::testing::{Demo, monday};
+use crate::testing::{Demo, monday, postgres};
 use crate::time::Minute;
 use crate::workload::oracle::Oracle;
 use crate::workload::tally::BOUND;
@@ -225,4 +225,45 @@ async fn another_service_on_the_file_sees_a_booking_within_the_bound() {
     }
     assert!(!other.availability(query).await.unwrap().slots.contains(&slot));
     other.close().await;
+}
+
+/// Two services on each database that there is.
+async fn pairs() -> Vec<(Demo, std::sync::Arc<crate::service::BookingService>)> {
+    let mut demos = vec![Demo::new(CacheMode::Larder).await];
+    if let Some(place) = postgres().await {
+        demos.push(Demo::on(place, tempfile::tempdir().unwrap(), CacheMode::Larder).await);
+    }
+    let mut pairs = Vec::new();
+    for demo in demos {
+        let other = demo.reopened(CacheMode::Larder, "other.cache.db").await;
+        pairs.push((demo, other));
+    }
+    pairs
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_brings_the_token_of_a_booking_to_another_service_sees_the_booking_there() {
+    for (demo, other) in pairs().await {
+        let query = demo.query(0, 0, monday());
+        for slot in demo.slots(query).await.into_iter().take(20) {
+            assert!(other.availability(query).await.unwrap().slots.contains(&slot));
+            let new = demo.request(query, &slot.starts.to_string(), Some(slot.staff));
+            let written = demo.service.book(new).await.unwrap();
+            other.reach(&written.token.unwrap()).await.unwrap();
+            assert!(!other.availability(query).await.unwrap().slots.contains(&slot), "{slot:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_another_service_for_the_newest_sees_a_booking_that_was_answered() {
+    for (demo, other) in pairs().await {
+        let query = demo.query(0, 0, monday());
+        for slot in demo.slots(query).await.into_iter().take(20) {
+            assert!(other.availability(query).await.unwrap().slots.contains(&slot));
+            let new = demo.request(query, &slot.starts.to_string(), Some(slot.staff));
+            demo.service.book(new).await.unwrap();
+            assert!(!other.availability_now(query).await.unwrap().slots.contains(&slot), "{slot:?}");
+        }
+    }
 }

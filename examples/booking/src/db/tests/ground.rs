@@ -2,19 +2,16 @@
 //!
 //! Only tests use it. Without an installed Postgres they run on SQLite alone, and say so.
 
-use std::sync::OnceLock;
-
 use larder::Target;
 use tempfile::TempDir;
 
 use super::always_open;
-use crate::db::postgres::RunDatabase;
 use crate::db::seed::SeededCompany;
 use crate::db::write::{Change, Outbox, Written};
 use crate::db::{Database, Durability, Place};
 use crate::domain::{NewAppointment, Touched};
 use crate::error::ServiceError;
-use crate::testing::monday;
+use crate::testing::{monday, postgres};
 
 /// An outbox that takes everything, in the cache's own namespace.
 pub(super) const OUTBOX: Outbox = Outbox {
@@ -45,14 +42,7 @@ pub(super) async fn on_sqlite() -> Ground {
 
 /// `None` when it is not installed.
 pub(super) async fn on_postgres() -> Option<Ground> {
-    // Ends with the process.
-    static SERVER: OnceLock<larder_rig::Postgres> = OnceLock::new();
-    if !larder_rig::Postgres::is_installed() {
-        return None;
-    }
-    let server = SERVER.get_or_init(|| larder_rig::Postgres::start().unwrap());
-    let database = RunDatabase::create(&server.url("larder", "postgres")).await.unwrap();
-    Some(ground(Place::Postgres(database.url().to_owned()), tempfile::tempdir().unwrap()).await)
+    Some(ground(postgres().await?, tempfile::tempdir().unwrap()).await)
 }
 
 async fn ground(place: Place, directory: TempDir) -> Ground {

@@ -8,6 +8,7 @@ use super::{Birth, Fences};
 use crate::position::{Epoch, Link};
 use crate::sync::MutexGuard;
 use crate::target::Target;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -51,10 +52,9 @@ impl Standing {
     /// Forgets what is of other histories and `is_over`; which histories those are.
     fn forget_others(&mut self, epoch: Epoch, is_over: impl Fn(&Link) -> bool) -> Vec<Epoch> {
         let is_over = |link: &Link| link.epoch != epoch && is_over(link);
-        let mut others: Vec<Epoch> = self.links().filter(is_over).map(|link| link.epoch).collect();
-        others.dedup();
+        let others: BTreeSet<Epoch> = self.links().filter(is_over).map(|link| link.epoch).collect();
         self.forget(is_over);
-        others
+        others.into_iter().collect()
     }
 }
 

@@ -28,7 +28,7 @@ BEGIN
     SELECT * INTO head FROM larder.heads AS h WHERE h.namespace = name;
     IF sequence AND larder.is_behind(name, head, NULL, 0) THEN
         again := CASE WHEN larder.sequence(name, NULL, 0, records_max, bytes_max) THEN 2 ELSE 1 END;
-    ELSIF head.life IS DISTINCT FROM larder.life() THEN
+    ELSIF NOT sequence AND head.life IS DISTINCT FROM larder.life() THEN
         again := 2;
     END IF;
     IF again IS NOT NULL THEN

@@ -27,7 +27,7 @@ const LAYERS: &[Layer] = &[
     // The writing half of the journals in SQL, for the application's own transactions.
     Layer { module: "outbox", may: &["journal", "postgres", "sqlite"], clients: true },
     // Triggers for whoever writes without knowing Larder.
-    Layer { module: "capture", may: &["postgres"], clients: true },
+    Layer { module: "capture", may: &["backoff", "postgres"], clients: true },
     Layer { module: "backplane", may: &["redis"], clients: true },
     Layer { module: "memory", may: &[], clients: false },
     Layer { module: "clock", may: &[], clients: false },

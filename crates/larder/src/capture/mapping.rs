@@ -139,7 +139,7 @@ impl Table {
         self
     }
 
-    fn read(&self) -> Result<TableRead, MappingError> {
+    pub(super) fn read(&self) -> Result<TableRead, MappingError> {
         let refused = |place: &str, part: &Part, why: String| {
             MappingError(format!("table {self}, {place}: {part} {why}"))
         };

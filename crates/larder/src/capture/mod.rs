@@ -6,9 +6,11 @@
 
 mod apply;
 mod mapping;
+mod replication;
 mod sql;
 mod template;
 
 pub use apply::{CaptureState, Captured, apply, list, remove};
 pub use mapping::{Mapping, MappingError, Table};
+pub use replication::{Replication, SlotState};
 pub use template::Part;

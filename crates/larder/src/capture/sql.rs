@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 const NAME_BYTES: usize = 30;
 
 /// Settings that what output functions write depends on.
-const SETTINGS: &str = "SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, YMD' \
+pub(super) const SETTINGS: &str = "SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO, YMD' \
     SET intervalstyle = 'postgres' SET bytea_output = 'hex' SET extra_float_digits = 1";
 
 /// The function and its triggers.
@@ -23,27 +23,54 @@ pub(super) fn install(namespace: &str, table: &TableRead) -> Result<String, Mapp
     // Names in the body may hold anything.
     let quote = (0..).map(|n| format!("$capture{n}$")).find(|quote| !body.contains(quote.as_str()));
     let quote = quote.unwrap_or_default();
-    let mut pairs: Vec<(&str, &str)> = Vec::new();
-    for column in table.tenant.iter().flat_map(Read::columns) {
-        pairs.push((column, "tenant"));
-    }
-    for target in &table.targets {
-        pairs.extend(
-            target.parts.iter().flat_map(Read::columns).map(|column| (column, target.place.as_str())),
-        );
-    }
-    let pairs: Vec<String> =
-        pairs.iter().map(|(column, place)| format!("[{}, {}]", literal(column), literal(place))).collect();
-    let (quoted, schema, of) = (identifier(&name), literal(&table.schema), literal(&table.name));
+    let quoted = identifier(&name);
     Ok(format!(
         "CREATE OR REPLACE FUNCTION larder_capture.{quoted}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER\n\
          {SETTINGS}\nAS {quote}\n{body}{quote};\n\
          REVOKE ALL ON FUNCTION larder_capture.{quoted}() FROM PUBLIC;\n\
-         SELECT larder.capture_attach({}, {schema}, {of}, {}, ARRAY[{}]::text[]);\n",
+         SELECT larder.capture_attach({}, {}, {}, {}, {});\n",
         literal(namespace),
+        literal(&table.schema),
+        literal(&table.name),
         literal(&name),
-        pairs.join(", "),
+        pairs(table),
     ))
+}
+
+/// What the mapping reads of a table, and where it says so.
+fn pairs(table: &TableRead) -> String {
+    let mut pairs = Vec::new();
+    let mut add = |read: &Read, place: &str| {
+        pairs.extend(
+            read.columns().into_iter().map(|column| format!("[{}, {}]", literal(column), literal(place))),
+        );
+    };
+    table.tenant.iter().for_each(|tenant| add(tenant, "tenant"));
+    for target in &table.targets {
+        target.parts.iter().for_each(|part| add(part, &target.place));
+    }
+    format!("ARRAY[{}]::text[]", pairs.join(", "))
+}
+
+/// Refuses what logical replication could not capture.
+pub(super) fn check(tables: &[TableRead]) -> String {
+    let checks = tables.iter().map(|table| {
+        let (schema, name) = (literal(&table.schema), literal(&table.name));
+        format!("SELECT larder.replication_check({schema}, {name}, {});\n", pairs(table))
+    });
+    checks.collect()
+}
+
+/// A publication of these tables.
+pub(super) fn publish(publication: &str, tables: &[TableRead]) -> String {
+    let all = tables.iter().map(|table| format!("{}.{}", identifier(&table.schema), identifier(&table.name)));
+    let (all, quoted) = (all.collect::<Vec<_>>().join(", "), identifier(publication));
+    let publish = literal(&format!("CREATE PUBLICATION {quoted} FOR TABLE {all}"));
+    let again = literal(&format!("ALTER PUBLICATION {quoted} SET TABLE {all}"));
+    let exists =
+        format!("EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {})", literal(publication));
+    let block = format!("BEGIN IF {exists} THEN EXECUTE {again}; ELSE EXECUTE {publish}; END IF; END");
+    format!("DO {};\n", literal(&block))
 }
 
 /// Takes them away.
@@ -151,7 +178,7 @@ fn tenant_segment(tenant: Option<&Read>, columns: &[&str]) -> String {
 }
 
 /// What a tenant that does not depend on the row is called.
-fn name(tenant: &Read) -> Option<String> {
+pub(super) fn name(tenant: &Read) -> Option<String> {
     match tenant {
         Read::Int(number) => Some(number.to_string()),
         Read::Bool(truth) => Some(truth.to_string()),
@@ -186,7 +213,7 @@ fn place(column: &str, columns: &[&str]) -> usize {
 
 /// What a table that was emptied fed: no row is left to say it, so it is all that a row could have named. A tag that depends on the
 /// row can be any, so it is all of the tenant; a tenant that depends on the row can be any, so it is everything.
-fn cleared(table: &TableRead) -> Vec<Target> {
+pub(super) fn cleared(table: &TableRead) -> Vec<Target> {
     let tenant = match &table.tenant {
         None => Tenant::common(),
         Some(tenant) => match name(tenant) {

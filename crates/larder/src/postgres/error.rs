@@ -28,6 +28,11 @@ impl PostgresError {
         self.may_have_happened
     }
 
+    /// Whether this is what the server said it was.
+    pub(crate) fn has_code(&self, code: &str) -> bool {
+        self.code.as_ref().is_some_and(|own| own.code() == code)
+    }
+
     /// Whether the database lacks Larder's schema, or this role the right to use it.
     pub fn is_not_set_up(&self) -> bool {
         self.code.as_ref().is_some_and(|code| is_absent(code) || is_forbidden(code))

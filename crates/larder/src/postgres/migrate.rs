@@ -4,7 +4,7 @@
 use super::{PostgresError, settings::Settings};
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     include_str!("sql/001_tables.sql"),
     include_str!("sql/002_targets.sql"),
     include_str!("sql/003_outbox.sql"),
@@ -13,6 +13,7 @@ const FILES: [&str; 8] = [
     include_str!("sql/006_entries.sql"),
     include_str!("sql/007_capture.sql"),
     include_str!("sql/008_source.sql"),
+    include_str!("sql/009_replication.sql"),
 ];
 
 /// The version this program knows.

@@ -103,18 +103,15 @@ AS $$
     ) SELECT t.oid FROM tree AS t
 $$;
 
--- Puts the triggers of a generated function on a table and its partitions. What is there already is left alone, so that
--- doing it again takes no lock. `columns` are pairs: what the mapping reads, and where it says so.
-CREATE OR REPLACE FUNCTION larder.capture_attach(namespace text, schema_name text, table_name text, function name, columns text[])
-RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s'
+-- The table of this name, which has these columns. `columns` are pairs: what a mapping reads, and where it says so.
+CREATE OR REPLACE FUNCTION larder.capture_table(schema_name text, table_name text, columns text[]) RETURNS oid
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     root oid := (SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE n.nspname = schema_name AND c.relname = table_name);
     there text[] := ARRAY(SELECT a.attname::text FROM pg_attribute AS a
         WHERE a.attrelid = root AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum);
-    one record;
-    act record;
 BEGIN
     IF root IS NULL THEN
         RAISE EXCEPTION 'larder: the mapping names table %.%, which does not exist', schema_name, table_name
@@ -127,6 +124,20 @@ BEGIN
                 USING ERRCODE = '22023';
         END IF;
     END LOOP;
+    RETURN root;
+END
+$$;
+
+-- Puts the triggers of a generated function on a table and its partitions. What is there already is left alone, so that
+-- doing it again takes no lock.
+CREATE OR REPLACE FUNCTION larder.capture_attach(namespace text, schema_name text, table_name text, function name, columns text[])
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s'
+AS $$
+DECLARE
+    root oid := larder.capture_table(schema_name, table_name, columns);
+    one record;
+    act record;
+BEGIN
     FOR one IN SELECT c.oid, c.relkind FROM larder.captured_tables(root) AS t(oid) JOIN pg_class AS c ON c.oid = t.oid LOOP
         IF one.relkind NOT IN ('r', 'p') THEN
             RAISE EXCEPTION 'larder: % is no ordinary table, and cannot have such triggers', one.oid::regclass

@@ -10,15 +10,19 @@ use super::Mapping;
 use super::mapping::TableRead;
 use super::sql;
 use crate::backoff::Backoff;
-use crate::postgres::{PostgresError, connect, settings};
+use crate::postgres::{PostgresError, Settings};
 use reading::{Known, Reading};
 use std::time::Duration;
 use tokio::time::sleep;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Config, Row};
+use tokio_postgres::{Client, Row};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Changes fetched at once.
 const FETCH: &str = "FETCH 1000 FROM larder_changes";
+/// With the slot's name, the advisory lock of who makes it.
+const LOCK: i32 = 1_818_325_605;
+
 /// Whoever reads the slot at this moment; another time it may be us.
 const IN_USE: &str = "55006";
 
@@ -26,7 +30,7 @@ const IN_USE: &str = "55006";
 ///
 /// Any number of nodes may [run](Replication::run) it on one slot: whoever comes first reads on, and nothing is written twice.
 pub struct Replication {
-    config: Config,
+    settings: Settings,
     namespace: String,
     tables: Vec<TableRead>,
     slot: String,
@@ -73,8 +77,8 @@ impl Replication {
         mapping.sql().map_err(|error| PostgresError::undone(error.to_string()))?;
         let tables = mapping.tables.iter().map(super::Table::read).collect::<Result<Vec<_>, _>>();
         let tables = tables.map_err(|error| PostgresError::undone(error.to_string()))?;
-        let (config, namespace) = (settings(url)?, mapping.namespace.clone());
-        Ok(Replication { config, namespace, tables, slot: slot.into(), pause: Duration::from_millis(100) })
+        let (settings, namespace) = (Settings::parse(url)?, mapping.namespace.clone());
+        Ok(Replication { settings, namespace, tables, slot: slot.into(), pause: Duration::from_millis(100) })
     }
 
     /// How long to rest between two looks at the slot: 100 ms unless set. So much later than at once is a change invalidated.
@@ -133,7 +137,7 @@ impl Replication {
     }
 
     async fn client(&self) -> Result<Client, PostgresError> {
-        let (client, connection) = connect(&self.config).await?;
+        let (client, connection) = self.settings.connect().await?;
         tokio::spawn(connection);
         Ok(client)
     }
@@ -144,6 +148,10 @@ impl Replication {
         for setting in sql::SETTINGS.split("SET ").skip(1) {
             reading.batch_execute(&format!("SET {setting}")).await?;
         }
+        // Whoever makes the slot anew does it alone, or dies and leaves it undone.
+        let (lock, unlock) = ("SELECT pg_advisory_lock($1, $2)", "SELECT pg_advisory_unlock($1, $2)");
+        let key = [(&LOCK as _, Type::INT4), (&(xxh3_64(self.slot.as_bytes()) as i32) as _, Type::INT4)];
+        writing.query_typed(lock, &key).await?;
         writing.batch_execute(&sql::publish(&self.slot, &self.tables)).await?;
         let sql = "SELECT s.wal_status IS DISTINCT FROM 'lost' AND EXISTS (SELECT FROM larder.capture_slots AS c
                 WHERE c.slot = s.slot_name AND c.namespace = $2)
@@ -154,6 +162,7 @@ impl Replication {
         if is_sound != Some(true) {
             self.begin_anew(&writing, is_sound.is_some()).await?;
         }
+        writing.query_typed(unlock, &key).await?;
         let known = self.look_up(&writing).await?;
         Ok(Session { reading, writing, known, confirmed: 0 })
     }

@@ -163,21 +163,26 @@ impl PostgresOrigin {
         let namespace = load.namespace().as_bytes();
         // Before the query's snapshot is taken.
         let must_show = if self.lags { Some(load.must_show().await?) } else { None };
-        let mut pause = PAUSE;
+        let lags = || {
+            let message =
+                format!("the standby lags: what was applied here was not there within {:?}", self.deadline);
+            PostgresError::undone(message).into()
+        };
+        let (mut pause, mut has_lagged) = (PAUSE, false);
         loop {
             let asked =
                 Asked { sql, parameters: &parameters, shown: must_show.map(|link| (namespace, link)) };
-            let left = until.saturating_duration_since(Instant::now());
-            match self.lines.ask(left, &asked).await? {
-                Some(rows) => return Ok(rows),
-                None if Instant::now() + pause < until => tokio::time::sleep(pause).await,
-                None => {
-                    let message = format!(
-                        "the standby lags: what was applied here was not there within {:?}",
-                        self.deadline
-                    );
-                    return Err(PostgresError::undone(message).into());
+            let began = Instant::now();
+            match self.lines.ask(until.saturating_duration_since(began), &asked).await {
+                Ok(Some(rows)) => return Ok(rows),
+                // A question that cannot be answered in time would only cost a connection.
+                Ok(None) if Instant::now() + began.elapsed() + pause < until => {
+                    has_lagged = true;
+                    tokio::time::sleep(pause).await;
                 }
+                Ok(None) => return Err(lags()),
+                Err(_) if has_lagged && Instant::now() >= until => return Err(lags()),
+                Err(error) => return Err(error.into()),
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }

@@ -113,7 +113,7 @@ macro_rules! ask {
             Book::Sqlite(book) => book.readers.read(move |$tx| at_once($question)).await,
             Book::Postgres(book) => {
                 // In a box: what waits between questions is large.
-                Box::pin(book.within_time(async {
+                Box::pin(book.within(postgres::DEADLINE, async {
                     let mut client = book.reader().await?;
                     let snapshot = client.snapshot().await?;
                     let $tx = &snapshot;
@@ -128,12 +128,12 @@ macro_rules! ask {
 
 /// Changes in one transaction of whichever database it is; an error rolls everything back.
 macro_rules! change {
-    ($database:expr, |$tx:ident| $change:expr) => {
+    ($database:expr, $deadline:expr, |$tx:ident| $change:expr) => {
         match &$database.book {
             Book::Sqlite(book) => book.writer.write(move |$tx| at_once($change)).await,
             Book::Postgres(book) => {
                 // In a box: what waits between questions is large.
-                Box::pin(book.within_time(async {
+                Box::pin(book.within($deadline, async {
                     let mut client = book.writer().await?;
                     let transaction = client.transaction().await?;
                     let $tx = &transaction;
@@ -169,7 +169,7 @@ impl Database {
         &self,
         plans: Arc<Vec<CompanyPlan>>,
     ) -> Result<Option<Vec<SeededCompany>>, ServiceError> {
-        change!(self, |tx| seed::seed_if_empty(tx, &plans))
+        change!(self, postgres::DEADLINE_LARGE, |tx| seed::seed_if_empty(tx, &plans))
     }
 
     /// Carries a change out; returns after its commit. Dropping the future before the answer leaves the outcome unknown.
@@ -182,7 +182,7 @@ impl Database {
         loop {
             let asked = change.clone();
             let outcome: Result<Written, ServiceError> =
-                change!(self, |tx| write::carry_out(tx, &asked, outbox));
+                change!(self, postgres::DEADLINE, |tx| write::carry_out(tx, &asked, outbox));
             tries += 1;
             match outcome {
                 Err(ServiceError::Database(fault)) if fault.is_conflict() && tries < TRIES_MAX => {}

@@ -19,7 +19,9 @@ use crate::error::ServiceError;
 use client::Client;
 
 /// How long a question or a change may take, the wait for a connection included.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
+/// The same for a whole book that is written at once.
+pub(super) const DEADLINE_LARGE: Duration = Duration::from_secs(60);
 /// After a connection could not be made, nobody tries before: a server that starts has other things to do.
 const PAUSE: Duration = Duration::from_millis(100);
 const SCHEMA: &str = include_str!("schema_1.sql");
@@ -44,7 +46,7 @@ impl Book {
         let permits = || Semaphore::new(connections.max(1));
         let (reading, writing) = (permits(), permits());
         let book = Book { config, idle: Mutex::default(), reading, writing, away: Mutex::default() };
-        book.within_time(async { book.writer().await?.set_up(SCHEMA).await }).await?;
+        book.within(DEADLINE, async { book.writer().await?.set_up(SCHEMA).await }).await?;
         Ok(book)
     }
 
@@ -85,12 +87,13 @@ impl Book {
     }
 
     /// Gives up what takes too long. Its connection is closed: the server rolls back what was not committed.
-    pub(crate) async fn within_time<R>(
+    pub(crate) async fn within<R>(
         &self,
+        deadline: Duration,
         work: impl Future<Output = Result<R, ServiceError>>,
     ) -> Result<R, ServiceError> {
-        let late = |_| ServiceError::from(Fault::Late(DEADLINE));
-        tokio::time::timeout(DEADLINE, work).await.map_err(late)?
+        let late = |_| ServiceError::from(Fault::Late(deadline));
+        tokio::time::timeout(deadline, work).await.map_err(late)?
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Client>> {

@@ -412,6 +412,40 @@ async fn what_was_switched_off_is_said_and_applying_switches_it_on() {
     assert!(holes(&rig).await.is_empty());
 }
 
+/// Another table takes the name of a mapped one, as migrations do: the triggers went away with the old.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_was_swapped_is_a_hole_until_the_mapping_is_applied_anew() {
+    let Some(rig) = Rig::make(TABLE, &appointments()).await else { return };
+    let swap = "ALTER TABLE public.appointment RENAME TO appointment_old;
+        CREATE TABLE public.appointment (LIKE public.appointment_old INCLUDING ALL)";
+    rig.session.batch_execute(swap).await.unwrap();
+    let found = holes(&rig).await;
+    assert_eq!(found.len(), 4, "every operation");
+    assert!(found.iter().all(|hole| hole.0 == "public.appointment" && hole.2 == CaptureState::Missing));
+    capture::apply(&rig.database.url(), &appointments()).await.unwrap();
+    assert!(holes(&rig).await.is_empty());
+}
+
+/// Who migrates need not own the tables: `TRIGGER` is enough, until somebody has disabled one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_right_to_make_triggers_is_enough() {
+    let Some(server) = postgres_rig::shared() else { return };
+    let database = Database::make(server).await;
+    let session = database.session().await;
+    // Of the server, and another test's perhaps.
+    let _ = session.batch_execute("CREATE ROLE migrator LOGIN").await;
+    let reset = format!(
+        "DROP SCHEMA larder CASCADE; DROP SCHEMA IF EXISTS larder_capture CASCADE;
+        GRANT CREATE ON DATABASE {} TO migrator; {TABLE}; GRANT TRIGGER ON public.appointment TO migrator",
+        database.name
+    );
+    session.batch_execute(&reset).await.unwrap();
+    let url = server.url("migrator", &database.name);
+    larder::postgres::migrate(&url).await.unwrap();
+    capture::apply(&url, &appointments()).await.unwrap();
+    assert!(capture::list(&url).await.unwrap().iter().all(|one| one.state == CaptureState::On));
+}
+
 /// Nothing is to be done by applying again, so nobody has to wait: not even behind a transaction that writes the table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn applying_again_changes_nothing_and_waits_for_nobody() {

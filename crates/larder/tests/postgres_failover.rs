@@ -217,6 +217,10 @@ async fn a_synchronous_standby_that_stands_still_stops_writers_and_no_reader() {
     cache.sync().await.unwrap();
     assert_eq!(*read(&pair, &slots, 3).await.unwrap(), 31);
     assert!(began.elapsed() < Duration::from_secs(3), "no lease waited: {:?}", began.elapsed());
+    // Nor does an invalidation without a transaction: it holds the lock that all who put rows into order need.
+    cache.invalidate([of(3)]).await.unwrap();
+    cache.sync().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(3), "no record waited: {:?}", began.elapsed());
     assert_eq!(waiting().await, 0, "nor does anybody of ours");
     pair.standby.thaw();
     pair.caught_up().await;

@@ -11,6 +11,7 @@ use postgres_rig::{NS, call, connect, database, head, named, read_all, target, u
 use proptest::prelude::*;
 use std::convert::Infallible;
 use std::time::Duration;
+use tokio_postgres::IsolationLevel;
 
 #[derive(Clone, Debug)]
 enum Part {
@@ -256,6 +257,12 @@ async fn a_guarded_write_is_ended_by_the_commit_of_its_transaction() {
     let tx = session.transaction().await.unwrap();
     let error = outbox::postgres::commit(&tx, NS, &open[0], "booked").await.unwrap_err();
     assert!(error.is_guard_expired(), "{error}");
+    tx.rollback().await.unwrap();
+    // Under another isolation it would see what was open when the transaction began.
+    let tx =
+        session.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().await.unwrap();
+    let error = outbox::postgres::commit(&tx, NS, &open[0], "booked").await.unwrap_err().to_string();
+    assert!(error.contains("expected read committed"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,8 @@ use std::fmt;
 
 /// Puts the triggers of a mapping into the database that a URL names, all or none, as the role that migrated Larder's schema:
 /// the triggers write with its rights, so that writers need none. That role needs the right `TRIGGER` on each table. Applying it
-/// again changes nothing, save that it adds what is missing (on partitions made since) and enables what was disabled. Tables that
+/// again changes nothing, save that it adds what is missing (on partitions made since) and enables what was disabled, which takes a
+/// table's owner. Tables that
 /// were mapped before and are not now keep their triggers: [`remove`] them.
 ///
 /// A trigger that is not there yet waits up to 3 s for the transactions that write the table.

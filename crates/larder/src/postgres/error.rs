@@ -85,7 +85,10 @@ fn describe(error: &Error) -> String {
         code if is_forbidden(code) => ": grant it as docs/concepts/postgres.md says",
         _ => "",
     };
-    format!("{} ({}){hint}", said.message(), said.code().code())
+    // What the server says of a value that it does not take repeats the value; what Larder's functions say does not.
+    let is_of_a_value = said.code().code().starts_with("22") && !said.message().starts_with("larder: ");
+    let what = if is_of_a_value { "the database does not take a value" } else { said.message() };
+    format!("{what} ({}){hint}", said.code().code())
 }
 
 fn is_absent(code: &SqlState) -> bool {

@@ -34,11 +34,16 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn parse(url: &str) -> Result<Self, PostgresError> {
-        let asked = Asked::in_url(url)?;
         // What is wrong with it is not said: it may be in the password.
-        let mut config: Config = asked.rest.parse().map_err(|_| {
+        let wrong = || {
             PostgresError::undone("this is no URL of Postgres; expected postgres://user@host:port/database")
-        })?;
+        };
+        // `host=.. sslmode=..` would be taken too, and what it asks of TLS would go unread.
+        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            return Err(wrong());
+        }
+        let asked = Asked::in_url(url)?;
+        let mut config: Config = asked.rest.parse().map_err(|_| wrong())?;
         if config.get_application_name().is_none() {
             config.application_name("larder");
         }
@@ -184,6 +189,8 @@ mod tests {
         assert!(text.contains("sslmode") && text.contains("always") && text.contains("require"), "{text}");
         let text = refusal("postgres://u:secret@h/d?sslrootcert=/nowhere.pem");
         assert!(text.contains("sslrootcert") && text.contains("/nowhere.pem"), "{text}");
+        let text = refusal("host=h user=u password=secret sslmode=require");
+        assert!(text.contains("expected postgres://") && !text.contains("secret"), "{text}");
         let text = refusal("postgres://u:secret@h:port/d");
         assert!(text.contains("expected postgres://") && !text.contains("secret"), "{text}");
     }

@@ -5,7 +5,7 @@
 
 use crate::Load;
 use crate::error::LoadError;
-use crate::postgres::{Line, PostgresError, Settings};
+use crate::postgres::{Line, Parameter, PostgresError, Settings};
 use crate::region::Loaded;
 use larder_core::{Link, Segment};
 use std::error::Error as StdError;
@@ -20,6 +20,8 @@ use tokio_postgres::{Client, Error, Row};
 
 const SHOWS: &str = "SELECT larder.shows($1, $2, $3)";
 
+/// A query that takes longer is none that a reader waits for; and a moment that far away can be named.
+const DEADLINE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The first pause before a standby is asked again, and the longest.
 const PAUSE: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(50);
@@ -69,10 +71,11 @@ impl PostgresOrigin {
         self
     }
 
-    /// How long a query may take, waiting for a connection and for a standby included: 2 s unless set. It is cancelled then.
+    /// How long a query may take, waiting for a connection and for a standby included: 2 s unless set, from 1 ms to a day. It is
+    /// cancelled then.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline.max(Duration::from_millis(1));
+        self.deadline = deadline.clamp(Duration::from_millis(1), DEADLINE_MAX);
         self
     }
 
@@ -168,16 +171,22 @@ impl PostgresOrigin {
                 format!("the standby lags: what was applied here was not there within {:?}", self.deadline);
             PostgresError::undone(message).into()
         };
-        let (mut pause, mut has_lagged) = (PAUSE, false);
+        // A standby that lags is not asked to work for an answer that cannot be used.
+        let (mut pause, mut has_lagged, mut is_probing) = (PAUSE, false, false);
         loop {
+            let sql = (!is_probing).then_some(sql);
             let asked =
                 Asked { sql, parameters: &parameters, shown: must_show.map(|link| (namespace, link)) };
             let began = Instant::now();
             match self.lines.ask(until.saturating_duration_since(began), &asked).await {
+                Ok(Some(_)) if is_probing => {
+                    is_probing = false;
+                    continue;
+                }
                 Ok(Some(rows)) => return Ok(rows),
                 // A question that cannot be answered in time would only cost a connection.
                 Ok(None) if Instant::now() + began.elapsed() + pause < until => {
-                    has_lagged = true;
+                    (has_lagged, is_probing) = (true, true);
                     tokio::time::sleep(pause).await;
                 }
                 Ok(None) => return Err(lags()),
@@ -204,9 +213,9 @@ impl Lines {
     }
 }
 
-/// One query, and what must be visible where it is asked.
+/// One query, and what must be visible where it is asked. Without a query: whether it is.
 struct Asked<'a> {
-    sql: &'a str,
+    sql: Option<&'a str>,
     parameters: &'a [Literal],
     shown: Option<(&'a [u8], Link)>,
 }
@@ -219,13 +228,13 @@ impl Asked<'_> {
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {}",
             within.as_millis().clamp(1, i32::MAX as u128)
         );
-        let parameters: Vec<(&(dyn ToSql + Sync), Type)> =
+        let parameters: Vec<Parameter<'_>> =
             self.parameters.iter().map(|literal| (literal as _, Type::UNKNOWN)).collect();
         let (began, shown, rows, ended) = tokio::join!(
             biased;
             client.batch_execute(&begin),
             self.is_shown(&client),
-            client.query_typed(self.sql, &parameters),
+            self.rows(&client, &parameters),
             client.batch_execute("COMMIT"),
         );
         // The first that failed says why.
@@ -233,6 +242,13 @@ impl Asked<'_> {
         let (is_shown, rows) = (shown?, rows?);
         ended?;
         Ok(is_shown.then_some(rows))
+    }
+
+    async fn rows(&self, client: &Client, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
+        match self.sql {
+            Some(sql) => client.query_typed(sql, parameters).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     async fn is_shown(&self, client: &Client) -> Result<bool, Error> {

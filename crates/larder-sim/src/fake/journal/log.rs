@@ -5,7 +5,7 @@ use larder_core::port::{History, JournalError, Page};
 use larder_core::{
     Act, Attendance, Cause, Epoch, Intent, IntentId, Link, NodeId, Record, Target, seeded_bug,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// A history. A copy is what a replica has, or a dump.
@@ -19,8 +19,8 @@ pub(crate) struct Log {
     began: Time,
     /// Every record appended in this epoch, by its nonce, those that were dropped included.
     places: BTreeMap<u64, u64>,
-    /// The same of the epoch before.
-    places_before: BTreeMap<u64, u64>,
+    /// The records of the epochs before, that were there when those ended.
+    before: BTreeSet<u64>,
     /// Who is there, how far they have come, and until when.
     present: BTreeMap<NodeId, (Link, Time)>,
     /// Since when nobody's presence was lost.
@@ -35,7 +35,7 @@ impl Log {
             records: VecDeque::new(),
             began: 0,
             places: BTreeMap::new(),
-            places_before: BTreeMap::new(),
+            before: BTreeSet::new(),
             present: BTreeMap::new(),
             whole_since: 0,
         }
@@ -112,7 +112,7 @@ impl Log {
         let position = self.head().position;
         self.open_at_oldest = self.open();
         self.records.clear();
-        self.places_before = std::mem::take(&mut self.places);
+        self.before.extend(std::mem::take(&mut self.places).into_keys());
         self.began = sim.now();
         self.oldest = Link { epoch: Epoch::new(epoch), position, nonce };
     }
@@ -139,7 +139,7 @@ impl Log {
 
     /// Until when this record was missing here, if it covers it only because it has begun anew since.
     pub(super) fn missed_until(&self, nonce: u64, appended: Time) -> Option<Time> {
-        let was_there = self.places.contains_key(&nonce) || self.places_before.contains_key(&nonce);
+        let was_there = self.places.contains_key(&nonce) || self.before.contains(&nonce);
         (appended < self.began && !was_there).then_some(self.began)
     }
 

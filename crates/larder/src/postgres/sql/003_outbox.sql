@@ -14,10 +14,17 @@ BEGIN
     END IF;
     -- A guarded write whose intent was closed because its time was over, or lost with a failover: nobody waits for what this
     -- transaction writes.
-    IF $2 OPERATOR(pg_catalog.=) 2 AND NOT EXISTS (SELECT FROM larder.intents AS i
-        WHERE i.namespace OPERATOR(pg_catalog.=) $1 AND i.intent OPERATOR(pg_catalog.=) $3) THEN
-        RAISE EXCEPTION 'larder: the guarded write''s intent is not open any more; expected to be called before its time is over'
-            USING ERRCODE = 'LD001';
+    IF $2 OPERATOR(pg_catalog.=) 2 THEN
+        -- Any other looks at what was when the transaction began.
+        IF pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.<>) 'read committed' THEN
+            RAISE EXCEPTION 'larder: a guarded write is committed under isolation %; expected read committed',
+                pg_catalog.current_setting('transaction_isolation') USING ERRCODE = '25001';
+        END IF;
+        IF NOT EXISTS (SELECT FROM larder.intents AS i
+            WHERE i.namespace OPERATOR(pg_catalog.=) $1 AND i.intent OPERATOR(pg_catalog.=) $3) THEN
+            RAISE EXCEPTION 'larder: the guarded write''s intent is not open any more; expected to be called before its time is over'
+                USING ERRCODE = 'LD001';
+        END IF;
     END IF;
     -- A commit that a crash may take back after it was seen would take back the record after it was applied.
     IF pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.=) 'off' THEN

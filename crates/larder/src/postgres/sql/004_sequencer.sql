@@ -46,9 +46,10 @@ BEGIN
             current_setting('transaction_isolation') USING ERRCODE = '25001';
     END IF;
     PERFORM pg_advisory_xact_lock(1818325604, hashtext(encode(name, 'hex')));
-    IF current_setting('synchronous_commit') = 'off' THEN
-        PERFORM set_config('synchronous_commit', 'local', true);
-    END IF;
+    -- Durable here, and no standby is waited for, least of all with the lock held: one that takes over without this is another
+    -- history, in which whatever was cached is a miss, and outbox rows are there to be moved or never were. So leases go on while
+    -- a synchronous standby stands still.
+    PERFORM set_config('synchronous_commit', 'local', true);
 END
 $$;
 
@@ -136,9 +137,6 @@ DECLARE
     moved record;
 BEGIN
     PERFORM larder.lock(name);
-    -- Standbys are not waited for: one that takes over without this is another history, in which the rows are there to be moved,
-    -- or never were. So leases go on while a synchronous one stands still.
-    PERFORM set_config('synchronous_commit', 'local', true);
     head := larder.current_head(name);
     IF head.epoch = seen_epoch AND seen > larder.flushed() THEN
         head := larder.begin_epoch(name);

@@ -157,8 +157,13 @@ DECLARE
     head larder.heads;
     drawn bigint := larder.draw();
     bytes bigint := octet_length(named) + octet_length(why) + 64;
+    durable text := current_setting('synchronous_commit');
 BEGIN
     PERFORM larder.lock(name);
+    -- An intent is waited for where its transaction would be: the history that comes after a failover keeps what is open.
+    IF act = 1 AND durable <> 'off' THEN
+        PERFORM set_config('synchronous_commit', durable, true);
+    END IF;
     head := larder.current_head(name);
     IF act = 1 AND (
         (SELECT count(*) FROM larder.intents AS i WHERE i.namespace = name) >= intents_max

@@ -155,7 +155,11 @@ BEGIN
             EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER %s ON %s %s FOR EACH STATEMENT '
                 'EXECUTE FUNCTION larder_capture.%I()',
                 function || '_' || lower(act.operation), act.operation, one.oid::regclass, act.rows, function);
-            EXECUTE format('ALTER TABLE %s ENABLE TRIGGER %I', one.oid::regclass, function || '_' || lower(act.operation));
+            -- Replaced, it stays as disabled as it was. Only a table's owner may say otherwise.
+            IF EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = one.oid
+                AND g.tgname = function || '_' || lower(act.operation) AND g.tgenabled NOT IN ('O', 'A')) THEN
+                EXECUTE format('ALTER TABLE %s ENABLE TRIGGER %I', one.oid::regclass, function || '_' || lower(act.operation));
+            END IF;
         END LOOP;
     END LOOP;
     INSERT INTO larder.captures AS c(function, namespace, relation, relation_name)
@@ -181,10 +185,11 @@ CREATE OR REPLACE FUNCTION larder.captured()
 RETURNS TABLE (namespace text, relation text, operation text, state text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT c.namespace, CASE WHEN r.oid IS NULL THEN c.relation_name ELSE format('%I.%I', n.nspname, r.relname) END, o.operation,
-        CASE WHEN r.oid IS NULL THEN 'no table' WHEN g.tgenabled IN ('O', 'A') THEN 'on' WHEN g.tgenabled = 'D' THEN 'off'
-            WHEN g.tgenabled = 'R' THEN 'replica' ELSE 'missing' END
-    FROM larder.captures AS c
+    SELECT c.namespace, CASE WHEN r.oid IS NULL OR c.is_swapped THEN c.relation_name ELSE format('%I.%I', n.nspname, r.relname) END,
+        o.operation, CASE WHEN r.oid IS NULL THEN 'no table' WHEN c.is_swapped THEN 'missing' WHEN g.tgenabled IN ('O', 'A') THEN 'on'
+            WHEN g.tgenabled = 'D' THEN 'off' WHEN g.tgenabled = 'R' THEN 'replica' ELSE 'missing' END
+    -- Another table may have taken the name of the one that has the triggers.
+    FROM (SELECT *, coalesce(to_regclass(relation_name) <> relation, false) AS is_swapped FROM larder.captures) AS c
     CROSS JOIN (VALUES ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE')) AS o(operation)
     LEFT JOIN LATERAL larder.captured_tables(c.relation) AS t(oid) ON true
     LEFT JOIN pg_class AS r ON r.oid = t.oid

@@ -54,10 +54,10 @@ pub(super) fn check(rows: &[Row]) -> Vec<(String, bool)> {
                     *p99_us <= FRESH_MAX_US,
                 ));
             }
-            Row::Stream { asked_per_s, per_s, .. } => {
-                let kept = *per_s >= 0.99 * *asked_per_s as f64;
+            Row::Stream { asked_per_s, per_s, behind_max, .. } => {
+                let kept = *per_s >= 0.99 * *asked_per_s as f64 && behind_max <= asked_per_s;
                 verdicts
-                    .push((format!("{per_s:.0} invalidating transactions a second, of {asked_per_s}"), kept));
+                    .push((format!("{per_s:.0} invalidating transactions a second, of {asked_per_s}, and never a second behind"), kept));
             }
             Row::Idle { per_s } => {
                 // A question more or less at the ends of ten seconds.

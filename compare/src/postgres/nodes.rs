@@ -19,14 +19,21 @@ async fn node(url: &str) -> Result<Cache, Failure> {
     Ok(Cache::builder(NAMESPACE).journal(PostgresJournal::open(url)?).build().await?)
 }
 
+/// Each with a region that holds the bound, so that it asks for as long as it lives.
 async fn nodes(url: &str) -> Result<Vec<Cache>, Failure> {
     let mut nodes = Vec::new();
     for _ in 0..NODES {
         let node = node(url).await?;
-        node.sync().await?;
+        serve(&node).await?;
         nodes.push(node);
     }
     Ok(nodes)
+}
+
+async fn serve(node: &Cache) -> Result<Region<u64>, Failure> {
+    let slots = node.region("slots", bounded())?;
+    slots.get_or_load(key![1], async |_| Ok::<_, std::io::Error>(1)).await?;
+    Ok(slots)
 }
 
 fn position(node: &Cache) -> u64 {
@@ -157,8 +164,7 @@ pub(super) async fn idle(url: &str, effort: Effort) -> Result<Row, Failure> {
     let watcher = connect(url).await?;
     watcher.batch_execute("ALTER ROLE larder SET track_functions = 'pl'").await?;
     let cache = node(url).await?;
-    let slots: Region<u64> = cache.region("slots", bounded())?;
-    slots.get_or_load(key![1], async |_| Ok::<_, std::io::Error>(1)).await?;
+    serve(&cache).await?;
     let count = async || -> Result<i64, Failure> {
         let sql = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_user_functions
             WHERE schemaname = 'larder' AND funcname IN ('read', 'history', 'record', 'roll', 'attendance')";
@@ -185,9 +191,7 @@ pub(super) async fn hits(url: &str, effort: Effort) -> Result<Vec<Row>, Failure>
     let memory = Cache::builder(NAMESPACE).journal(MemoryJournal::new()).build().await?;
     let mut regions = Vec::new();
     for (engine, cache) in [("a journal in the process", &memory), ("the journal on Postgres", &postgres)] {
-        let region: Region<u64> = cache.region("slots", bounded())?;
-        region.get_or_load(key![1], async |_| Ok::<_, std::io::Error>(1)).await?;
-        regions.push((engine, region, Vec::new()));
+        regions.push((engine, serve(cache).await?, Vec::new()));
     }
     const HITS: u32 = 200_000;
     for _ in 0..effort.rounds {
